@@ -1,0 +1,1 @@
+"""The applications that are measured; input and output files are named by the environment."""

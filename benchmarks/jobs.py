@@ -1,0 +1,217 @@
+"""The measurements: each takes a scratch folder and sizes, runs programs and gives flat records."""
+
+from __future__ import annotations
+
+import filecmp
+import itertools
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import inputs
+from benchmarks.measure import Child, FailedError, Usage, plain_command, run_command
+
+Record = dict[str, Any]
+MIB = 1 << 20
+POLL_SECONDS = 0.0001  # how often the outside reader of the latency job looks; part of what it measures
+START_SECONDS_MAX = 120.0  # a program that has shown nothing by then never will
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    words: int
+    market: int
+    rounds: int
+    latency_seconds: int
+    idle_seconds: int
+    restart_entities: int
+    keys: int
+    key_entities: int
+    keys_in_memory: int
+
+
+FULL = Sizes(6_000_000, 1_000_000, 5, 20, 10, 1_000_000, 10_000_000, 5_000_000, 500_000)
+QUICK = Sizes(1_000_000, 200_000, 3, 5, 5, 100_000, 1_000_000, 500_000, 50_000)
+
+
+def word_count(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    yield _against_plain("word_count", inputs.words(sizes.words), sizes.words, sizes.rounds, folder)
+
+
+def market_spread(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    yield _against_plain("market_spread", inputs.market(sizes.market), sizes.market, sizes.rounds, folder)
+
+
+def _against_plain(name: str, source: Path, items: int, rounds: int, folder: Path) -> Record:
+    """Pairs of runs, taking turns, so that what else the machine does falls on both."""
+    pairs: list[tuple[Usage, Usage]] = []
+    for number in range(rounds):
+        scratch = folder / f"{name}-{number}"
+        scratch.mkdir()
+        expected, output = scratch / "expected.jsonl", scratch / "output.jsonl"
+        plain = Child.start(plain_command(name, source, expected), scratch, {}).wait()
+        environment = {"INPUT": str(source), "OUTPUT": str(output)}
+        engine = Child.start(run_command(name, scratch / "data"), scratch, environment).wait()
+        if not filecmp.cmp(expected, output, shallow=False):
+            raise FailedError(f"{name}: {output} differs from {expected}")
+        pairs.append((plain, engine))
+    ratios = [engine.cpu_seconds / plain.cpu_seconds for plain, engine in pairs]
+    millions = items / 1e6
+    engine_cpu = statistics.median(engine.cpu_seconds for _, engine in pairs)
+    plain_cpu = statistics.median(plain.cpu_seconds for plain, _ in pairs)
+    return {
+        "what": name.replace("_", " "),
+        "cpu_ratio": statistics.median(ratios),
+        "cpu_ratio_min": min(ratios),
+        "cpu_ratio_max": max(ratios),
+        "cpu_seconds_per_million": engine_cpu / millions,
+        "plain_cpu_seconds_per_million": plain_cpu / millions,
+        "items_per_second": items / statistics.median(engine.wall_seconds for _, engine in pairs),
+        "anonymous_mib_max": max(engine.anonymous_bytes_max for _, engine in pairs) / MIB,
+        "runs": rounds,
+    }
+
+
+def latency(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    """From the yield in the source to the line in the output file, as another process sees it appear."""
+    output = folder / "ticks.jsonl"
+    environment = {"OUTPUT": str(output), "RATE": "1000", "SECONDS": str(sizes.latency_seconds)}
+    with _running("ticks", folder, environment) as child:
+        seen = list(_lines_with_times(output, 1000 * sizes.latency_seconds, child))
+    # The first tenth warms up files, caches and the interpreter.
+    delays = sorted((at - int(line)) / 1e6 for line, at in seen[len(seen) // 10 :])
+    yield {
+        "what": "latency at 1,000 messages/s",
+        "p50_ms": delays[len(delays) // 2],
+        "p99_ms": delays[len(delays) * 99 // 100],
+        "p999_ms": delays[len(delays) * 999 // 1000],
+        "max_ms": delays[-1],
+        "messages": len(delays),
+    }
+
+
+def idle(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    """CPU of a worker whose source gives nothing, after it has settled."""
+    output = folder / "idle.jsonl"
+    environment = {"OUTPUT": str(output), "RATE": "0", "SECONDS": str(10 * sizes.idle_seconds)}
+    with _running("ticks", folder, environment) as child:
+        next(_lines_with_times(output, 1, child))
+        time.sleep(3)
+        before = child.cpu_seconds()
+        time.sleep(sizes.idle_seconds)
+        used = child.cpu_seconds() - before
+    yield {"what": "idle worker", "cpu_percent": 100 * used / sizes.idle_seconds}
+
+
+def cold_start(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    """A start after a kill with all entities in the checkpoint and as many messages behind it."""
+    entities, output = sizes.restart_entities, folder / "restart.jsonl"
+    environment = {"OUTPUT": str(output), "STEPS": str(folder), "ENTITIES": str(entities)}
+    with _running("restart", folder, environment) as child:
+        _last(_lines_with_times(output, entities, child))
+        time.sleep(5)  # a checkpoint that covers them all is complete by now
+        (folder / "hold").touch()
+        (folder / "second").touch()
+        _last(_lines_with_times(output, 2 * entities, child))
+    (folder / "hold").unlink()
+    (folder / "third").touch()
+    started = time.perf_counter()
+    with _running("restart", folder, environment) as child:
+        _last(_lines_with_times(output, 2 * entities + 1, child))
+        seconds = time.perf_counter() - started
+        memory = child.anonymous_bytes_max
+    yield {
+        "what": f"cold start, {entities:,} entities and as many messages",
+        "seconds": seconds,
+        "anonymous_mib_max": memory / MIB,
+    }
+
+
+def larger_than_memory(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    """The same keys with all entities in memory and with a tenth of them, one after the other."""
+    for distribution in ("zipf", "uniform"):
+        source = inputs.keys(sizes.keys, entities=sizes.key_entities, distribution=distribution)
+        in_memory, expected = _keys_run(folder / f"{distribution}-in-memory", source, "")
+        bounded, output = _keys_run(folder / f"{distribution}-bounded", source, str(sizes.keys_in_memory))
+        if not filecmp.cmp(expected, output, shallow=False):
+            raise FailedError(f"{output} differs from {expected}")
+        yield {
+            "what": f"{sizes.key_entities:,} keys, {sizes.keys_in_memory:,} in memory, {distribution}",
+            "rate_ratio": in_memory.wall_seconds / bounded.wall_seconds,
+            "items_per_second": sizes.keys / bounded.wall_seconds,
+            "cpu_seconds_per_million": bounded.cpu_seconds / sizes.keys * 1e6,
+            "anonymous_mib_max": bounded.anonymous_bytes_max / MIB,
+            "in_memory_anonymous_mib_max": in_memory.anonymous_bytes_max / MIB,
+        }
+
+
+def _keys_run(scratch: Path, source: Path, limit: str) -> tuple[Usage, Path]:
+    scratch.mkdir()
+    output = scratch / "keys.jsonl"
+    environment = {"INPUT": str(source), "OUTPUT": str(output), "ENTITIES_IN_MEMORY": limit}
+    return Child.start(run_command("keys", scratch / "data"), scratch, environment).wait(), output
+
+
+JOBS: dict[str, Callable[[Path, Sizes], Iterator[Record]]] = {
+    "word-count": word_count,
+    "market-spread": market_spread,
+    "latency": latency,
+    "idle": idle,
+    "cold-start": cold_start,
+    "larger-than-memory": larger_than_memory,
+}
+
+
+@contextmanager
+def _running(application: str, folder: Path, environment: dict[str, str]) -> Iterator[Child]:
+    """An application that is killed at the end: what it would do when stopped is not what is measured."""
+    child = Child.start(run_command(application, folder / f"{application}-data"), folder, environment)
+    try:
+        yield child
+    finally:
+        child.process.kill()
+        child.wait(expected=(0, -signal.SIGKILL))
+
+
+def _lines_with_times(path: Path, count: int, child: Child) -> Iterator[tuple[bytes, int]]:
+    """The first `count` lines of a growing file, each with the moment at which this process saw it."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not path.exists():
+        _check_alive(child, deadline)
+    rest, given = b"", 0
+    with path.open("rb", buffering=0) as file:
+        for looks in itertools.count():
+            block = file.read(MIB)
+            now = time.perf_counter_ns()
+            if not block:
+                # A look costs a system call; whether the child still lives is asked less often.
+                if looks % 100 == 0:
+                    _check_alive(child, deadline)
+                time.sleep(POLL_SECONDS)
+                continue
+            deadline = time.monotonic() + START_SECONDS_MAX
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines[: count - given]:
+                yield line, now
+            given += len(lines)
+            if given >= count:
+                return
+
+
+def _check_alive(child: Child, deadline: float) -> None:
+    child.sample()
+    ended = os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    if ended or time.monotonic() > deadline:
+        text = child.errors.read_text(encoding="utf-8", errors="replace")
+        raise FailedError(f"{child.process.args!r} gave no more output:\n{text}")
+
+
+def _last(lines: Iterator[tuple[bytes, int]]) -> None:
+    for _ in lines:
+        pass

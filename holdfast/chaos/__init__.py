@@ -1,0 +1,1 @@
+"""Simulator, faults, schedules and verdicts, for users' own applications too."""

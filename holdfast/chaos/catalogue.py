@@ -1,0 +1,70 @@
+"""Where a campaign finds its applications: the repository's zoo and random ones, or a subject of somebody's own.
+
+The zoo belongs to the repository's tests, which are not shipped; it is looked up by name, so an installed holdfast simulates
+whatever `module:name` says: a `Subject`, or a function from a seed to one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from holdfast.chaos.subject import Subject
+from holdfast.core.errors import UsageError
+
+RANDOM = "random"
+EVERYTHING = "zoo+random"
+
+MakeSubject = Callable[[int], Subject]  # from the world's seed
+
+
+def catalogue(choice: str) -> dict[str, MakeSubject]:
+    """The applications that `choice` names: `zoo+random`, `random`, one of the zoo, or `module:name`."""
+    if ":" in choice:
+        return {choice: _own(choice)}
+    zoo = {case.name: _of_case(case) for case in _repository("tests.zoo").all_cases() if fits(case)}
+    if choice == EVERYTHING:
+        # Random ones are half of all: each is new, while one of the zoo differs only in its faults.
+        return {**zoo, **{f"{RANDOM}-{number}": _random for number in range(len(zoo))}}
+    if choice.startswith(RANDOM):
+        return {choice: _random}
+    if choice not in zoo:
+        raise UsageError(f"no application {choice!r}; there are {RANDOM}, {', '.join(zoo)}, or module:name")
+    return {choice: zoo[choice]}
+
+
+def fits(case: Any) -> bool:
+    """Whether a case of the zoo means the same with simulated connectors: their blocks hold values only."""
+    return bool(case.inputs)
+
+
+def _repository(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UsageError("the zoo is part of holdfast's repository: run there, or give --app module:name") from error
+
+
+def _of_case(case: Any) -> MakeSubject:
+    inputs = {
+        source: given if isinstance(given, Mapping) else {"0": list(given)} for source, given in case.inputs.items()
+    }
+    subject = Subject(case.name, case.build, inputs)
+    return lambda seed: subject
+
+
+def _random(seed: int) -> Subject:
+    case = _repository("tests.zoo.random_apps").random_case(seed)
+    return _of_case(case)(seed)
+
+
+def _own(choice: str) -> MakeSubject:
+    module, _, name = choice.partition(":")
+    found = getattr(importlib.import_module(module), name, None)
+    if isinstance(found, Subject):
+        return lambda seed: found
+    if callable(found):
+        return found  # type: ignore[no-any-return]
+    raise UsageError(f"{choice} is neither a Subject nor a function that makes one")

@@ -1,0 +1,65 @@
+"""Rare situations that a world was in: proof that the faults are strong enough to reach them.
+
+A situation is named here once; whoever sees it counts it. A campaign adds the counters of its worlds and a test demands
+that none stays at zero.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+SITUATIONS = {
+    "kill during recovery": "the process ended while it read its checkpoint or its log",
+    "kill during replay": "the process ended after it had begun to apply logged epochs again",
+    "kill in the middle of a commit": "a transaction of the log or the state was under way",
+    "commit survived a kill unheard": "it was found whole although its answer never arrived",
+    "kill in the middle of a write": "a file holds a part of what was to be written",
+    "kill between staging and completing": "chunks were staged for a checkpoint that never completed",
+    "staged leftovers dropped": "a start found chunks of a checkpoint that does not count",
+    "kill between completing and trimming": "the log still covers epochs of the checkpoint",
+    "power loss": "what was not synced was at risk",
+    "output shortened by power loss": "an output file lost bytes that had been written",
+    "torn tail overwritten": "differing bytes that read NUL were written again",
+    "output compared": "regenerated output was found to stand already",
+    "start behind delivered output": "a sink holds more than the checkpoint says",
+    "start with nothing to replay": "after a clean stop",
+    "return in process": "a call failed after state was touched",
+    "return with a place to stop": "and the place of the failure was known",
+    "stopped at a failing record": "processing ended before the record that failed",
+    "several epochs in one commit": "the log wrote what had arrived while it was busy",
+    "several epochs in flight": "one was applied while a later one was being logged",
+    "delivery while a checkpoint was staged": "the stream went on meanwhile",
+    "early encode": "an entity about to be changed was encoded before its slice",
+    "rows folded": "entities were written one by one",
+    "rows loaded": "an entity came back from its row",
+    "row found": "and there was one",
+    "chunks dropped": "a checkpoint made older chunks superfluous",
+    "log trimmed": "a checkpoint made the oldest epochs superfluous",
+    "timer alone opened an epoch": "an epoch without records was logged",
+    "clock set back": "time in the events went backwards",
+    "crash on crash": "two ends of the process without a delivery between",
+    "repeats received": "a sink that can't tell was given outputs again",
+}
+
+
+class Counters:
+    """How often each situation was met."""
+
+    def __init__(self) -> None:
+        self._met: Counter[str] = Counter()
+
+    def meet(self, situation: str) -> None:
+        """Count one."""
+        assert situation in SITUATIONS, f"{situation!r} has no description"
+        self._met[situation] += 1
+
+    def add(self, other: Counters) -> None:
+        """Add another world's."""
+        self._met.update(other._met)
+
+    def __getitem__(self, situation: str) -> int:
+        return self._met[situation]
+
+    def missing(self) -> list[str]:
+        """Return the situations never met."""
+        return [situation for situation in SITUATIONS if not self._met[situation]]

@@ -1,0 +1,131 @@
+"""Sources of a world: records that are there from the start, or arrive over simulated time.
+
+A live input gives what has arrived; a finite one gives exactly what is asked for, or ends. Both keep records in the blocks
+of the application's own value source, so that framing, offsets and their checks are the real ones. A record may carry a
+time. What is read and not logged when a process dies is simply read again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from holdfast.connectors.memory import MemorySource
+from holdfast.core.reference import At
+from holdfast.core.types import TypeRegistry
+
+BYTES_MAX = 1 << 62  # records are counted here, never bytes
+
+
+class SimulatedSource:
+    """Stands in for a source of the application: the same records, live or not, each with its time."""
+
+    def __init__(self, records: Mapping[str, Sequence[object]], *, live: bool) -> None:
+        self.live = live
+        self.timed = any(isinstance(record, At) for part in records.values() for record in part)
+        self._blocks: MemorySource[Any] = MemorySource({name: list(map(_pair, part)) for name, part in records.items()})
+        self._times: tuple[list[Any], list[int]] | None = None
+
+    def bind(self, registry: TypeRegistry) -> None:
+        """Take the application's value types."""
+        self._blocks.bind(registry)
+
+    def partitions(self) -> list[str]:
+        """Names of the partitions, in order."""
+        return self._blocks.partitions()
+
+    def decode(self, raw: bytes) -> list[Any]:
+        """The records of a block."""
+        pairs = self._blocks.decode(raw)
+        records = [record for _, record in pairs]
+        self._times = (records, [time for time, _ in pairs])
+        return records
+
+    def times(self, records: Sequence[Any]) -> list[int] | None:
+        """The times of the records that were decoded last."""
+        if not self.timed:
+            return None
+        assert self._times is not None
+        assert self._times[0] is records, "times are asked for the records just decoded"
+        return self._times[1]
+
+    def cut(self, raw: bytes, count: int) -> int:
+        """Byte length of the first `count` records."""
+        return self._blocks.cut(raw, count)
+
+    def open(self, partition: str, offset: object | None) -> Any:
+        """Read on after `offset`."""
+        return self._blocks.open(partition, offset)
+
+
+def _pair(record: object) -> tuple[int, object]:
+    return (record.time, record.record) if isinstance(record, At) else (0, record)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One partition of the world."""
+
+    source: SimulatedSource
+    name: str
+    arrivals: tuple[float, ...]  # of its records, in milliseconds since the world began
+    ends: bool  # says so when it has given everything; otherwise it goes on waiting
+    notices_end: bool  # with the last record, not only when asked for more
+
+
+class OpenInput:
+    """One partition, open in one process."""
+
+    def __init__(self, opened: Input, offset: object | None, now: Callable[[], float]) -> None:
+        self._input = opened
+        self._now = now
+        self._reader = opened.source.open(opened.name, offset)
+        self._start = int(offset[0]) if isinstance(offset, (list, tuple)) else 0
+        self._given = 0
+
+    @property
+    def _position(self) -> int:
+        return self._start + self._given
+
+    def ready(self) -> float | None:
+        """Return when the next read has something to give; None for never."""
+        arrivals = self._input.arrivals
+        if not self._input.source.live:
+            return 0.0
+        if self._position < len(arrivals):
+            return arrivals[self._position]
+        return 0.0 if self._input.ends else None
+
+    def read(self, records_max: int) -> tuple[bytes, int, object, bool]:
+        """Return (raw, records, offset after them, whether that was all)."""
+        arrivals = self._input.arrivals
+        there = len(arrivals)
+        if self._input.source.live:
+            there = bisect_right(arrivals, self._now())
+        before = self._given
+        wanted = min(records_max, there - self._position)
+        raws = []
+        while self._given - before < wanted:
+            block = self._reader.read(wanted + before - self._given, BYTES_MAX)
+            raws.append(block.raw)
+            self._given += block.count
+        ended = self._input.ends and self._position == len(arrivals)
+        if wanted == records_max and not self._input.notices_end:
+            ended = False
+        return b"".join(raws), self._given - before, self._reader.offset_after(self._given), ended
+
+
+def draw_arrivals(random: Random, count: int) -> tuple[float, ...]:
+    """Draw when records come: in bursts and drops, with idle gaps between."""
+    pace = random.choice((0.0, 0.05, 1.0, 8.0))
+    gap = random.choice((0.0, 20.0, 300.0, 5_000.0))
+    burst = random.choice((1, 3, 20, 200))
+    time = 0.0
+    arrivals = []
+    for _ in range(count):
+        time += random.expovariate(1.0) * (gap if random.random() * burst < 1 else pace)
+        arrivals.append(time)
+    return tuple(arrivals)

@@ -1,0 +1,3 @@
+"""Planted bugs."""
+from __future__ import annotations
+MUTANTS: dict = {}

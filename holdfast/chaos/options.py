@@ -1,0 +1,113 @@
+"""The options of one world, drawn from its seed: application, sizes, latencies, kinds of sinks, faults.
+
+Every seed draws its own subset ("swarm"): worlds that are all alike would leave rare combinations rare. Each size lists the
+product's default first and its cruel values after it. Nothing here depends on more than the seed and the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from holdfast.chaos.faults import Fault, draw_faults
+from holdfast.chaos.schedule import Streams
+from holdfast.worker.settings import Settings
+
+CHECKPOINT_MS = (1000, 0, 1, 5, 20, 100, 100_000)
+EPOCH_BYTES = (262_144, 1, 50, 500, 5_000)
+EPOCH_MS_MAX = (40, 0, 5)
+EPOCHS_IN_FLIGHT = (3, 1, 2, 8)
+UNDELIVERED_MAX = (16, 1, 2)
+SLICE_RECORDS = (128, 1, 2, 7, 30, 1000)
+ROWS_PER_SLICE = (4000, 1, 3, 20)
+REPLAY_BYTES = (1_048_576, 1, 500)
+ENTITIES_IN_MEMORY = (None, None, None, 1, 2, 5, 20, 1000)
+TICK_MS = (5.0, 1.0, 50.0)
+COPIES = (1, 2, 4, 8)  # how many times over an application gets its input
+# Milliseconds that a work takes on average: log commits, state, rows, syncs, sinks, sources; and the machine's handling.
+LATENCIES_MS = {
+    "log": (2.0, 0.1, 15.0, 100.0),
+    "state": (3.0, 0.1, 20.0, 200.0),
+    "rows": (0.3, 0.05, 10.0),
+    "sync": (3.0, 0.1, 20.0, 200.0),
+    "sink": (0.5, 0.05, 10.0, 100.0),
+    "source": (0.1, 0.01, 5.0),
+    "machine": (0.2, 0.0, 0.01, 5.0),
+}
+TAIL = 0.03  # of the works take SLOW_TIMES as long
+SLOW_TIMES = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that is drawn before a world begins."""
+
+    seed: int
+    application: str
+    copies: int
+    live: bool  # the records arrive over time
+    ends: bool  # a live input says when it is over; otherwise a stop is asked for at the end
+    notices_end: bool  # a finite input says so with its last record
+    sinks: tuple[str, ...]  # kinds of the sinks, in order, repeated as needed
+    columns: bool  # the sinks offer encode_column
+    settings: Settings
+    tick_ms: float
+    latencies_ms: dict[str, float]
+    faults: tuple[Fault, ...]
+    kept_faults: tuple[int, ...] | None  # of these only the ones with these numbers; None for all
+
+    def lines(self) -> list[str]:
+        """Return the options as text, one a line."""
+        shown = [
+            f"seed {self.seed}, application {self.application!r} with {self.copies} x its input",
+            f"live {self.live}, ends {self.ends}, sinks {self.sinks}, columns {self.columns}, tick {self.tick_ms} ms",
+            str(self.settings),
+            f"latencies {self.latencies_ms}",
+        ]
+        for number, fault in enumerate(self.faults):
+            kept = self.kept_faults is None or number in self.kept_faults
+            shown.append(f"fault {number}: {fault}" + ("" if kept else " (left out)"))
+        return shown
+
+
+def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | None = None) -> Options:
+    """Draw a world's options. An application is one of `applications`."""
+    streams = Streams(seed)
+    random = streams["options"]
+    live = random.random() < 0.5
+    return Options(
+        seed=seed,
+        application=random.choice(applications),
+        copies=random.choice(COPIES),
+        live=live,
+        ends=not live or random.random() < 0.6,
+        notices_end=random.random() < 0.5,
+        sinks=tuple(random.choices(("file", "numbered", "forgetful"), weights=(6, 2, 2), k=3)),
+        columns=random.random() < 0.5,
+        settings=_draw_settings(random),
+        tick_ms=_often_default(random, TICK_MS),
+        latencies_ms={name: _often_default(random, choices) for name, choices in LATENCIES_MS.items()},
+        faults=draw_faults(streams["faults"]),
+        kept_faults=None if kept_faults is None else tuple(kept_faults),
+    )
+
+
+def _draw_settings(random: Random) -> Settings:
+    epoch_bytes_max = random.choice(EPOCH_BYTES)
+    return Settings(
+        checkpoint_ms=random.choice(CHECKPOINT_MS),
+        epoch_bytes_min=min(random.choice(EPOCH_BYTES), epoch_bytes_max),
+        epoch_bytes_max=epoch_bytes_max,
+        epoch_ms_max=random.choice(EPOCH_MS_MAX),
+        epochs_in_flight=random.choice(EPOCHS_IN_FLIGHT),
+        undelivered_max=random.choice(UNDELIVERED_MAX),
+        slice_records=random.choice(SLICE_RECORDS),
+        rows_per_slice=random.choice(ROWS_PER_SLICE),
+        replay_bytes=random.choice(REPLAY_BYTES),
+        entities_in_memory=random.choice(ENTITIES_IN_MEMORY),
+    )
+
+
+def _often_default(random: Random, choices: Sequence[float]) -> float:
+    return choices[0] if random.random() < 0.4 else random.choice(choices)

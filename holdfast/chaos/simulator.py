@@ -1,0 +1,168 @@
+"""Thousands of worlds, one seed each: `python -m holdfast.chaos.simulator --seeds 0..999`.
+
+A seed that fails prints its options, the last things that happened and the command that shows it again; its faults are then
+left out one by one as long as it still fails. The clock here only measures the campaign; no world ever sees it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+from holdfast.chaos.catalogue import EVERYTHING, MakeSubject, catalogue
+from holdfast.chaos.counters import SITUATIONS, Counters
+from holdfast.chaos.mutants import MUTANTS
+from holdfast.chaos.options import Options, draw
+from holdfast.chaos.world import Outcome, World
+from holdfast.core.errors import UsageError
+
+SHRINK_RUNS_MAX = 200
+SHOWN_LINES = 40
+
+
+@dataclass(slots=True)
+class Report:
+    """What a campaign found."""
+
+    seeds: int = 0
+    boundaries: int = 0
+    failing: list[int] = field(default_factory=list)
+    counters: Counters = field(default_factory=Counters)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Which worlds to run."""
+
+    applications: dict[str, MakeSubject]
+    mutant: str | None = None
+
+    def options(self, seed: int, kept_faults: Sequence[int] | None = None) -> Options:
+        """The options of one world."""
+        return draw(seed, list(self.applications), kept_faults)
+
+    def run(
+        self, options: Options, show: Callable[[str], None] | None = None, *, until: int | None = None
+    ) -> Outcome:
+        """Run one world."""
+        subject = self.applications[options.application](options.seed)
+        with MUTANTS[self.mutant].planted() if self.mutant is not None else nullcontext():
+            return World(subject, options, show).run(until)
+
+    def run_all(self, seeds: Sequence[int], *, until_failures: int, on_failure: Callable[[Options, Outcome], None]) -> Report:
+        """Run a world for every seed, up to so many failures."""
+        report = Report()
+        for seed in seeds:
+            options = self.options(seed)
+            outcome = self.run(options)
+            report.seeds += 1
+            report.boundaries += outcome.boundaries
+            report.counters.add(outcome.counters)
+            if outcome.failure is not None:
+                report.failing.append(seed)
+                on_failure(options, outcome)
+                if len(report.failing) >= until_failures:
+                    break
+        return report
+
+    def shrink(self, options: Options, outcome: Outcome) -> tuple[int, ...]:
+        """The numbers of faults that a failing world still fails with; fewer if possible."""
+        kept = tuple(outcome.struck)
+        for _ in range(SHRINK_RUNS_MAX):
+            for fault in kept:
+                fewer = tuple(number for number in kept if number != fault)
+                if self.run(self.options(options.seed, fewer)).failure is not None:
+                    kept = fewer
+                    break
+            else:
+                break
+        return kept
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`7`, `0..999` or several of these with commas between."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dots, last = part.partition("..")
+        seeds.extend(range(int(first), int(last) + 1) if dots else [int(first)])
+    return seeds
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m holdfast.chaos.simulator", description="Worlds, one seed each.")
+    parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0..99"), help="7, 0..999 or 1,5,8..9")
+    parser.add_argument("--app", default=EVERYTHING, help="zoo+random (default), random, one of the zoo, module:name")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant a bug that must be found")
+    parser.add_argument("--failures", type=int, default=1, help="go on until so many seeds have failed")
+    parser.add_argument("--faults", help="only the faults with these numbers, with one seed: 0,3 (or none)")
+    parser.add_argument("--until", type=int, help="look at one seed up to this boundary")
+    parser.add_argument("--verbose", action="store_true", help="show everything that happens")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a campaign; 0 if no seed failed, 1 otherwise."""
+    given = parse_arguments(arguments)
+    try:
+        campaign = Campaign(catalogue(given.app), given.mutant)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if len(given.seeds) == 1:
+        return _show_one(campaign, given)
+    started = time.perf_counter()
+    report = campaign.run_all(
+        given.seeds, until_failures=given.failures, on_failure=lambda o, out: _explain(campaign, o, out, given)
+    )
+    seconds = time.perf_counter() - started
+    print(
+        f"{report.seeds} seeds, {report.seeds - len(report.failing)} clean, {report.boundaries} boundaries,"
+        f" {report.seeds / seconds:.1f} seeds/s"
+    )
+    if not report.failing:
+        print(f"95 % sure that fewer than {3 / report.seeds:.2g} of all seeds fail")
+    if given.verbose or not report.failing:
+        for situation, meaning in SITUATIONS.items():
+            print(f"{report.counters[situation]:8}  {situation}: {meaning}")
+    return 1 if report.failing else 0
+
+
+def _show_one(campaign: Campaign, given: argparse.Namespace) -> int:
+    """Run one seed and tell everything about it."""
+    kept = None
+    if given.faults is not None:
+        kept = tuple(int(number) for number in given.faults.split(",") if number.isdigit())
+    options = campaign.options(given.seeds[0], kept)
+    print("\n".join(options.lines()))
+    outcome = campaign.run(options, print if given.verbose else None, until=given.until)
+    print(f"digest {outcome.digest}, {outcome.boundaries} boundaries, faults that struck: {outcome.struck}")
+    if outcome.failure is None:
+        print("IDENTICAL")
+        return 0
+    if not given.verbose:
+        print("\n".join(outcome.lines[-SHOWN_LINES:]))
+    print(outcome.failure)
+    return 1
+
+
+def _explain(campaign: Campaign, options: Options, outcome: Outcome, given: argparse.Namespace) -> None:
+    """Print what a reader needs to see a failure again, with as few faults as it still fails with."""
+    print(f"--- seed {options.seed} fails: {outcome.failure}")
+    kept = campaign.shrink(options, outcome)
+    fewer = campaign.options(options.seed, kept)
+    outcome = campaign.run(fewer)
+    print("\n".join(fewer.lines()))
+    print("\n".join(outcome.lines[-SHOWN_LINES:]))
+    print(outcome.failure)
+    mutant = f" --mutant {given.mutant}" if given.mutant else ""
+    faults = ",".join(map(str, kept)) or "none"
+    print(f"again: python -m holdfast.chaos.simulator --seeds {options.seed} --app {given.app}{mutant} --faults {faults}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""What each order of a worker comes to on simulated disks, sources and sinks.
+
+A work that changes something durable begins and finishes in two calls of its store, so that a kill can fall between.
+Nothing here decides when: that is the channel's and the fault list's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from holdfast.chaos.channel import Answer, Work
+from holdfast.chaos.counters import Counters
+from holdfast.chaos.inputs import OpenInput
+from holdfast.chaos.outputs import Output
+from holdfast.core.epochs import Epoch
+from holdfast.storage.memory import MemoryLog, MemoryState
+from holdfast.storage.memory_disk import MemoryDisk
+from holdfast.worker import effects, events
+
+
+class Append(Work):
+    """Log epochs; what has arrived while the last commit ran is one commit."""
+
+    __slots__ = ("_counters", "_epochs", "_log")
+
+    def __init__(self, order: effects.AppendLog, log: MemoryLog, counters: Counters) -> None:
+        super().__init__(order)
+        self._log = log
+        self._counters = counters
+        self._epochs: list[Epoch] = [order.epoch]
+
+    def joins(self, first: Work) -> bool:
+        if not isinstance(first, Append):
+            return False
+        first._epochs += self._epochs
+        return True
+
+    def begin(self) -> None:
+        if len(self._epochs) > 1:
+            self._counters.meet("several epochs in one commit")
+        self._log.begin_append(self._epochs)
+
+    def finish(self) -> Sequence[Answer]:
+        self._log.finish_sync()
+        last = self._epochs[-1].number
+        return [lambda now: events.LogSynced(now, last)]
+
+    def tear(self, random: Random) -> None:
+        self._counters.meet("kill in the middle of a commit")
+
+
+class ReadLog(Work):
+    """Read logged epochs."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, order: effects.ReadLog, log: MemoryLog) -> None:
+        super().__init__(order)
+        self._log = log
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.ReadLog)
+        found = tuple(self._log.read(self.order.after, self.order.bytes_max))
+        return [lambda now: events.LogRead(now, found)]
+
+
+class TrimStep(Work):
+    """Drop a few epochs; the rest is a work of its own, so that a kill can fall between."""
+
+    __slots__ = ("_again", "_log", "_more")
+
+    def __init__(self, order: effects.TrimLog, log: MemoryLog, again: Callable[[], None]) -> None:
+        super().__init__(order)
+        self._log = log
+        self._again = again
+        self._more = False
+
+    def begin(self) -> None:
+        assert isinstance(self.order, effects.TrimLog)
+        self._more = self._log.begin_trim(self.order.upto)
+
+    def finish(self) -> Sequence[Answer]:
+        self._log.finish_sync()
+        if self._more:
+            self._again()
+        return ()
+
+
+class StateWork(Work):
+    """A work on the state, which takes one transaction at a time from whatever channel."""
+
+    __slots__ = ("_disk", "state")
+
+    def __init__(self, order: object, state: MemoryState, disk: MemoryDisk) -> None:
+        super().__init__(order)
+        self.state = state
+        self._disk = disk
+
+    def ready(self) -> float | None:
+        return None if self._disk.state.busy else 0.0
+
+
+class ReadChunks(StateWork):
+    """Read the complete checkpoint's chunks, a few at a time."""
+
+    __slots__ = ("_random",)
+
+    def __init__(self, order: effects.ReadChunks, state: MemoryState, disk: MemoryDisk, random: Random) -> None:
+        super().__init__(order, state, disk)
+        self._random = random
+
+    def finish(self) -> Sequence[Answer]:
+        chunks = [chunk for _, chunk in self.state.chunks()]
+        parts: list[tuple[bytes, ...]] = [()] if self._random.random() < 0.2 else []
+        while chunks or not parts:
+            taken = self._random.randint(1, 4)
+            parts.append(tuple(chunks[:taken]))
+            del chunks[:taken]
+        return [self._answer(part, last=part is parts[-1]) for part in parts]
+
+    @staticmethod
+    def _answer(part: tuple[bytes, ...], *, last: bool) -> Answer:
+        return lambda now: events.ChunksRead(now, part, last)
+
+
+class Stage(StateWork):
+    """Write chunks that do not count yet."""
+
+    __slots__ = ("_staged",)
+
+    def __init__(self, order: effects.StageChunks, state: MemoryState, disk: MemoryDisk, staged: int) -> None:
+        super().__init__(order, state, disk)
+        self._staged = staged
+
+    def begin(self) -> None:
+        assert isinstance(self.order, effects.StageChunks)
+        self.state.begin_stage(self.order.checkpoint, self.order.chunks)
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.StageChunks)
+        checkpoint = self.order.checkpoint
+        self.state.finish_sync()
+        return [lambda now: events.ChunksStaged(now, checkpoint, self._staged)]
+
+
+class Complete(StateWork):
+    """Make staged chunks and a record the checkpoint."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        assert isinstance(self.order, effects.CompleteCheckpoint)
+        self.state.begin_complete(self.order.checkpoint, self.order.record, self.order.drop_before)
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.CompleteCheckpoint)
+        checkpoint = self.order.checkpoint
+        self.state.finish_sync()
+        return [lambda now: events.CheckpointCompleted(now, checkpoint)]
+
+
+class LoadRows(StateWork):
+    """Read entities one by one."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, order: effects.LoadRows, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
+        super().__init__(order, state, disk)
+        self._counters = counters
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.LoadRows)
+        images = tuple(self.state.load(self.order.step, self.order.keys))
+        self._counters.meet("rows loaded")
+        if any(image is not None for image in images):
+            self._counters.meet("row found")
+        return [lambda now: events.RowsLoaded(now, images)]
+
+
+class Fold(StateWork):
+    """Write entities one by one."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, order: effects.FoldRows, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
+        super().__init__(order, state, disk)
+        self._counters = counters
+
+    def begin(self) -> None:
+        assert isinstance(self.order, effects.FoldRows)
+        self.state.begin_fold(self.order.rows, (self.order.checkpoint, self.order.chunk))
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.FoldRows)
+        upto = (self.order.checkpoint, self.order.chunk)
+        self.state.finish_sync()
+        self._counters.meet("rows folded")
+        return [lambda now: events.RowsFolded(now, *upto)]
+
+
+class Write(Work):
+    """Give outputs to a sink."""
+
+    __slots__ = ("_output",)
+
+    def __init__(self, order: effects.Deliver, output: Output) -> None:
+        super().__init__(order)
+        self._output = output
+
+    def begin(self) -> None:
+        assert isinstance(self.order, effects.Deliver)
+        self._output.begin(self.order.first, self.order.count, self.order.payload)
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.Deliver)
+        sink, last = self.order.sink, self.order.first + self.order.count - 1
+        self._output.finish()
+        return [lambda now: events.Delivered(now, sink, last)]
+
+    def tear(self, random: Random) -> None:
+        self._output.tear(random)
+
+
+class TakeToken(Work):
+    """Ask a sink where it stands."""
+
+    __slots__ = ("_output",)
+
+    def __init__(self, order: effects.TakeToken, output: Output) -> None:
+        super().__init__(order)
+        self._output = output
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.TakeToken)
+        sink, checkpoint = self.order.sink, self.order.checkpoint
+        token = self._output.token()
+        return [lambda now: events.TokenTaken(now, sink, checkpoint, token)]
+
+
+class SyncSinks(Work):
+    """Make outputs durable, once every sink stands behind the deliveries that were ordered before."""
+
+    __slots__ = ("_barrier", "_outputs")
+
+    def __init__(self, order: effects.SyncSinks, outputs: Sequence[Output], barrier: Callable[[], bool]) -> None:
+        super().__init__(order)
+        self._outputs = outputs
+        self._barrier = barrier
+
+    def ready(self) -> float | None:
+        return 0.0 if self._barrier() else None
+
+    def begin(self) -> None:
+        for output in self._outputs:
+            output.begin_sync()
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.SyncSinks)
+        checkpoint = self.order.checkpoint
+        for output in self._outputs:
+            output.finish_sync()
+        return [lambda now: events.SinksSynced(now, checkpoint)]
+
+    def tear(self, random: Random) -> None:
+        for output in self._outputs:
+            if random.random() < 0.5:
+                output.finish_sync()
+
+
+class Read(Work):
+    """Read records of one partition, when there are some."""
+
+    __slots__ = ("_input",)
+
+    def __init__(self, order: effects.ReadSource, opened: OpenInput) -> None:
+        super().__init__(order)
+        self._input = opened
+
+    def ready(self) -> float | None:
+        return self._input.ready()
+
+    def finish(self) -> Sequence[Answer]:
+        assert isinstance(self.order, effects.ReadSource)
+        partition = self.order.partition
+        raw, count, offset, ended = self._input.read(self.order.records_max)
+        return [lambda now: events.SourceRead(now, partition, raw, count, offset, ended)]

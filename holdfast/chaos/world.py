@@ -1,0 +1,184 @@
+"""A world: one seed's nodes, inputs, outputs and faults, from the first start until the promise is judged.
+
+Phases: faults strike until their list is over; then everything is healed and must come to its end within a bound; then the
+stores are opened once more and must have nothing to do; then the verdict. One node now; a cluster has several, a
+network between them and a coordinator, all on the one schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from holdfast.chaos import verdict
+from holdfast.chaos.counters import Counters
+from holdfast.chaos.node import Node
+from holdfast.chaos.options import Options
+from holdfast.chaos.outputs import FileOutput, ForgetfulOutput, NumberedOutput, Output, Violation
+from holdfast.chaos.schedule import Schedule, Streams
+from holdfast.chaos.subject import Build, SimulatedSink, Subject, open_inputs
+from holdfast.chaos.trace import Trace
+from holdfast.core.errors import HoldfastError
+from holdfast.storage.memory import MemoryLog, MemoryState
+from holdfast.storage.memory_disk import MemoryDisk
+from holdfast.worker.machine import Worker
+from holdfast.worker.settings import Settings
+
+HEALED_BOUNDARIES_MAX = 200_000  # within which a healed world must have come to its end
+HEALED_MS_MAX = 3_600_000.0
+LOOKS_AT_END_MS = 50.0  # how often it is asked whether a live input is exhausted
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a world ended."""
+
+    failure: str | None
+    digest: str
+    boundaries: int
+    struck: list[int]
+    counters: Counters
+    lines: list[str] = field(default_factory=list)  # the last of the trace
+
+
+class World:
+    """Everything of one seed."""
+
+    def __init__(self, subject: Subject, options: Options, show: Callable[[str], None] | None = None) -> None:
+        self.options = options
+        self.streams = Streams(options.seed)
+        self.schedule = Schedule()
+        self.counters = Counters()
+        self.trace = Trace(show)
+        self.disk = MemoryDisk()
+        self._until: int | None = None
+        self.records = subject.times(options.copies)
+        self._subject = subject
+        self._opened = open_inputs(self.records, options, self.streams["inputs"])
+        self.inputs = [one for _, partitions in self._opened.values() for one in partitions]
+        build = self.build()
+        self.outputs = [self._output(number, sink) for number, sink in enumerate(build.sinks)]
+        self.node = Node(
+            self.schedule,
+            self.streams,
+            options,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            disk=self.disk,
+            make_worker=self._worker,
+            trace=self.trace,
+            counters=self.counters,
+        )
+
+    def run(self, until: int | None = None) -> Outcome:
+        """Run until the end and judge it; or only `until` so many boundaries have passed."""
+        failure = None
+        self._until = until
+        try:
+            self._until_finished()
+            self._open_once_more()
+            self._judge()
+        except Violation as violation:
+            failure = f"Violation: {violation}"
+        except (HoldfastError, AssertionError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever comes out of a machine is a finding
+            failure = f"{type(error).__name__}: {error}"
+        node = self.node
+        lines = list(self.trace.last) if failure is not None else []
+        return Outcome(failure, self.trace.digest(), node.boundaries, node.faults.struck, self.counters, lines)
+
+    # --- making it
+
+    def build(self) -> Build:
+        """The application anew, as at the start of a process."""
+        return Build(self._subject, self.options, {name: source for name, (source, _) in self._opened.items()})
+
+    def _output(self, number: int, sink: SimulatedSink) -> Output:
+        match sink.kind:
+            case "file":
+                return FileOutput(self.disk.file(f"sink-{number}"), self.counters)
+            case "numbered":
+                return NumberedOutput(sink.image, self.counters)
+            case _:
+                return ForgetfulOutput(sink.image, self.counters)
+
+    def _worker(self, settings: Settings, state: MemoryState) -> Worker:
+        build = self.build()
+        steps = {step.name: step.index for step in build.plan.sources}
+        partitions = [
+            (steps[source], one.name) for source, (_, opened) in self._opened.items() for one in opened
+        ]
+        return Worker(build.plan, partitions, settings, build.registry)
+
+    # --- running it
+
+    def _until_finished(self) -> None:
+        self.node.start()
+        if not self.options.ends:
+            self.schedule.after(LOOKS_AT_END_MS, self._stop_when_exhausted)
+        healed: tuple[int, float] | None = None
+        while not self._finished():
+            if self.node.finish is not None:
+                self._start_again()
+            if not self.schedule.step():
+                raise Violation("nothing is left to happen, and it has not come to its end")
+            if self._until is not None and self.node.boundaries >= self._until:
+                raise Violation(f"not looked at beyond {self._until} boundaries")
+            if healed is None and self.node.faults.over:
+                healed = (self.node.boundaries, self.schedule.now)
+            if healed is not None and (
+                self.node.boundaries - healed[0] > HEALED_BOUNDARIES_MAX
+                or self.schedule.now - healed[1] > HEALED_MS_MAX
+            ):
+                raise Violation(f"not at its end {self.schedule.now - healed[1]:.0f} ms after the last fault")
+
+    def _finished(self) -> bool:
+        finish = self.node.finish
+        return finish is not None and (finish.ended or finish.error is not None or self._exhausted())
+
+    def _start_again(self) -> None:
+        """After a clean stop that was a fault."""
+        self.node.finish = None
+        self.schedule.after(self.streams["world"].choice((0.0, 100.0, 10_000.0)), self.node.start)
+
+    def _exhausted(self) -> bool:
+        """Whether a live input that never ends has given everything, and all of it is logged."""
+        logged = [0] * len(self.inputs)
+        for row in MemoryLog(self.disk).rows():
+            for partition, count, _, _ in row.parts:
+                logged[partition] += count
+        return not self.options.ends and all(
+            count == len(one.arrivals) for count, one in zip(logged, self.inputs, strict=True)
+        )
+
+    def _stop_when_exhausted(self) -> None:
+        if self._exhausted():
+            self.node.ask_stop()
+        self.schedule.after(LOOKS_AT_END_MS * 4, self._stop_when_exhausted)
+
+    def _open_once_more(self) -> None:
+        """What has come to its end has nothing to do, and comes to the same end."""
+        first = self.node.finish
+        assert first is not None
+        rows = list(MemoryLog(self.disk).rows())
+        self.node.start()
+        if not self.options.ends:
+            self.node.ask_stop()
+        before = self.node.boundaries
+        while self.node.finish is None:
+            if not self.schedule.step() or self.node.boundaries - before > HEALED_BOUNDARIES_MAX:
+                raise Violation("started once more, it does not come to its end")
+        if (self.node.finish.ended, str(self.node.finish.error)) != (first.ended, str(first.error)):
+            raise Violation(f"started once more, it ends with {self.node.finish} and not with {first}")
+        if list(MemoryLog(self.disk).rows()) != rows:
+            raise Violation("started once more, it logs more epochs")
+
+    def _judge(self) -> None:
+        assert self.node.finish is not None
+        build = self.build()
+        expected = verdict.expect(build, self.records, list(MemoryLog(self.disk).rows()))
+        verdict.judge_error(self.node.finish.error, expected)
+        verdict.judge_outputs(self.outputs, expected, whole=True)
+        if expected.error is None:
+            verdict.judge_entities(build, MemoryState(self.disk), expected.reference)

@@ -1,0 +1,58 @@
+"""The interpreter that a worker process needs: a fixed hash seed, assertions, and settings for one busy thread.
+
+A fixed seed makes the order of sets the same in every life of an application. It can only be chosen when the interpreter
+starts, so the process puts itself in its own place before the user's code is imported, and keeps its id.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from holdfast.core.errors import UsageError
+
+HASH_SEED = "0"
+# Says which process has already put itself in its own place, so that one that ignores the environment is noticed.
+REPLACED = "HOLDFAST_REPLACED"
+# A commit's thread gets the interpreter this much sooner from a busy engine thread: 5 ms is the default.
+SWITCH_SECONDS = 0.0005
+# Young collections cost little and find little in a stream; full ones walk all live entities.
+GC_THRESHOLDS = (50_000, 20, 100)
+
+
+def check() -> None:
+    """Refuse an interpreter that leaves assertions out: they guard the promise."""
+    if sys.flags.optimize:
+        raise UsageError("python -O leaves out the assertions that guard the data; run without -O and PYTHONOPTIMIZE")
+
+
+def fix_hash_seed() -> None:
+    """Go on in this process with the fixed hash seed, by starting the interpreter anew unless it has it."""
+    if not sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED") == HASH_SEED:
+        return
+    if os.environ.get(REPLACED) == str(os.getpid()):
+        raise UsageError("the hash seed can't be fixed because Python ignores the environment; run without -E and -I")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    environment = os.environ | {"PYTHONHASHSEED": HASH_SEED, REPLACED: str(os.getpid())}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def tune() -> None:
+    """Set the interpreter up for a worker. Never in a process that belongs to the user."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def settle() -> None:
+    """Take what is in memory now out of all later collections."""
+    gc.collect()
+    gc.freeze()
+
+
+def own_command(argv_given: bool) -> list[str]:
+    """Return the command that starts this program again, without its arguments."""
+    if argv_given:
+        return [sys.executable, "-m", "holdfast"]
+    return [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - (len(sys.argv) - 1)]]

@@ -1,0 +1,105 @@
+"""Finding the application that a user means by `path/to/file.py:app` or `module:app`.
+
+Everything that can go wrong here is the user's to mend, so each case is one line that says what and where.
+A file is imported under its stem, with its folder first on the path, as `python file.py` would have it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from holdfast.core.application import Application
+from holdfast.core.errors import HoldfastError, UsageError
+
+DEFAULT_NAME = "app"
+
+
+def load(target: str) -> Application:
+    """Import the module that `target` names and return its application."""
+    place, _, name = target.partition(":")
+    if not place:
+        raise UsageError(f"APP is path/to/file.py:app or module:app, not {target!r}")
+    module = _import_file(place) if place.endswith(".py") else _import_module(place)
+    return _find(module, place, name)
+
+
+def _import_file(place: str) -> ModuleType:
+    path = Path(place)
+    if not path.is_file():
+        raise UsageError(f"there is no file {place}")
+    sys.path.insert(0, str(path.parent.absolute()))
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path.absolute())
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{place} can't be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that its classes find their own module
+    try:
+        spec.loader.exec_module(module)
+    except HoldfastError as error:
+        raise UsageError(f"{_where(error, place)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{place} can't be imported: {_reason(error, place)}") from error
+    return module
+
+
+def _import_module(place: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        missing = error.name or place
+        if place == missing or place.startswith(missing + "."):
+            hint = f"; did you mean {place}.py:{DEFAULT_NAME}?" if Path(place + ".py").is_file() else ""
+            raise UsageError(f"there is no module {missing!r} here or among the installed ones{hint}") from error
+        raise UsageError(f"{place} can't be imported: {_reason(error, place)}") from error
+    except HoldfastError as error:
+        raise UsageError(f"{_where(error, place)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{place} can't be imported: {_reason(error, place)}") from error
+
+
+def _find(module: ModuleType, place: str, name: str) -> Application:
+    applications = {key: value for key, value in vars(module).items() if isinstance(value, Application)}
+    known = f"; it has {', '.join(sorted(applications))}" if applications else ""
+    if not name:
+        distinct = list({id(value): value for value in applications.values()}.values())
+        if len(distinct) == 1:
+            return distinct[0]
+        if DEFAULT_NAME in applications:
+            return applications[DEFAULT_NAME]
+        if not distinct:
+            raise UsageError(f"{place} defines no hf.Application")
+        raise UsageError(f"{place} defines several applications: say which, {place}:{min(applications)}")
+    if not hasattr(module, name):
+        raise UsageError(f"{place} has no {name!r}{known}")
+    if name not in applications:
+        kind = type(getattr(module, name)).__name__
+        raise UsageError(f"{name!r} in {place} is no hf.Application but {kind!r}{known}")
+    return applications[name]
+
+
+def _where(error: BaseException, place: str) -> str:
+    """The line of the user's own code that an error came from, as file:line."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{_short(error.filename)}:{error.lineno}"
+    ours = str(Path(__file__).parent.parent)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith((ours, "<frozen")):
+            return f"{_short(frame.filename)}:{frame.lineno}"
+    return place
+
+
+def _reason(error: BaseException, place: str) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text} ({_where(error, place)})"
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

@@ -1,0 +1,89 @@
+"""The command line: what can be asked for, and what an end means for the exit code.
+
+Exit codes are those of `holdfast.core.errors`, see docs/running.md: 0 done, 1 a difference was found, 2 wrong call,
+3 stopped while running, 4 data directory unusable, 128 + n ended by signal n. Stdout carries outputs, reports and
+verdicts; everything else goes to stderr.
+Commands import what they need when they run: starting a worker costs as little as it can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from holdfast.cli import interpreter, options
+from holdfast.core.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from holdfast.core.application import Application
+
+COMMANDS = {
+    "run": ("holdfast.cli.running", "run"),
+    "verify": ("holdfast.cli.verify", "verify"),
+    "reference": ("holdfast.cli.verify", "reference"),
+    "chaos": ("holdfast.cli.chaos", "chaos"),
+    "inspect": ("holdfast.cli.inspecting", "inspect"),
+}
+LATER = ("holdfast.cli.options", "refuse")
+
+# A defect of holdfast itself: not one of the codes that a user can do something about, but "stopped while running".
+DEFECT = 3
+
+
+def run() -> NoReturn:
+    """Be the `holdfast` command."""
+    sys.exit(main())
+
+
+def main(argv: Sequence[str] | None = None, app: Application | None = None) -> int:
+    """Carry out a command line, of this process when none is given; return the exit code.
+
+    With `app` that application is meant and APP is not given: `python app.py run`.
+    """
+    parser = options.parser(with_app=app is None)
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:  # argparse has said what is wrong, or has shown the help that was asked for
+        return int(end.code or 0)
+    try:
+        interpreter.check()
+        if argv is None and arguments.command in options.FIXED_SEED:
+            interpreter.fix_hash_seed()
+        command = _command(arguments.command)
+        return command(arguments, app)
+    except HoldfastError as error:
+        return _report(error, error.exit_code, debug=arguments.debug)
+    except BrokenPipeError:
+        _drop_stdout()
+        return DEFECT
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - said in one line, with --debug in full
+        return _report(error, DEFECT, debug=arguments.debug)
+
+
+def _command(name: str) -> Callable[[argparse.Namespace, Application | None], int]:
+    module, function = COMMANDS.get(name, LATER)
+    command: Callable[[argparse.Namespace, Application | None], int]
+    command = getattr(importlib.import_module(module), function)
+    return command
+
+
+def _report(error: Exception, code: int, *, debug: bool) -> int:
+    """Say what went wrong in one line, or with everything that led to it."""
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    text = str(error) if isinstance(error, HoldfastError) else f"{type(error).__name__}: {error}"
+    what = "error" if isinstance(error, HoldfastError) else "error inside holdfast (--debug shows where)"
+    print(f"holdfast: {what}: {text}", file=sys.stderr)
+    return code
+
+
+def _drop_stdout() -> None:
+    """Whoever read stdout has gone; keep the interpreter from trying again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,150 @@
+"""What the command line understands, with its help; and the one sentence for what it will understand later."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+import holdfast
+from holdfast.core.errors import UsageError
+
+# Commands that run user code as a worker does.
+FIXED_SEED = frozenset({"run"})
+LATER = {
+    "status": "how a running cluster is doing",
+    "query": "the state of one key",
+    "grow": "add workers to a running cluster",
+    "shrink": "take workers out of a running cluster",
+    "coordinator": "form a cluster over several machines",
+    "worker": "join a cluster over several machines",
+}
+
+EXAMPLES = """\
+examples:
+  holdfast run examples/word_count.py:app
+  holdfast run word_count:app --data /var/lib/word-count
+  holdfast verify examples/word_count.py
+  holdfast chaos examples/word_count.py --kills 20 --seed 7
+  holdfast inspect ./holdfast-data/word-count
+
+exit codes: 0 done, 1 a difference was found, 2 wrong call, 3 stopped while running,
+4 data directory unusable, 130 Ctrl-C, 143 SIGTERM. docs/running.md says more.
+"""
+APP_HELP = "the application: path/to/file.py:app or module:app (':app' may be left out where there is only one)"
+RUN_HELP = """\
+Run an application until its inputs are worked off, or for ever if one is live. Started again it goes on
+where it stopped. Ctrl-C ends it cleanly: what was read is worked off and kept in a checkpoint; a second
+Ctrl-C ends it at once, which loses nothing either.
+"""
+VERIFY_HELP = """\
+Run the application and the reference on the same input and compare all outputs byte by byte. Everything
+happens in a scratch folder: the application's own data and outputs are not touched. The last line of
+stdout is IDENTICAL, or DIFFERS after the first difference.
+"""
+CHAOS_HELP = """\
+Run the application in a scratch folder, kill it again and again with SIGKILL, start it again, and compare
+its outputs with the reference's. Prints a timeline of the kills. The last line of stdout is IDENTICAL, or
+DIFFERS after the first difference.
+"""
+SCENARIOS = {
+    "mixed": "every second kill at a named point, the others at random moments (default)",
+    "random": "at random moments",
+    "points": "at the named points in turn (docs/chaos.md lists them)",
+    "delivery": "between applying and delivering, and in the middle of a sink's write",
+    "checkpoint": "before, in and after the writing of a checkpoint, and while the log is trimmed",
+    "recovery": "most of them before the killed run has caught up",
+}
+
+
+def parser(*, with_app: bool) -> argparse.ArgumentParser:
+    """Return the parser; `with_app` where the command line says which application is meant."""
+    top = argparse.ArgumentParser(
+        prog="holdfast" if with_app else None,
+        description="Stateful Python message processing that survives crashes with identical results.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"holdfast {holdfast.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    _add_run(_command(commands, "run", "run an application", RUN_HELP, with_app=with_app))
+    _add_verify(_command(commands, "verify", "compare with the reference", VERIFY_HELP, with_app=with_app))
+    _add_chaos(_command(commands, "chaos", "kill, restart and compare", CHAOS_HELP, with_app=with_app))
+    inspect_help = "Say what a data directory holds and check every digest in it."
+    inspect = _command(commands, "inspect", "look into a data directory", inspect_help, with_app=False)
+    inspect.add_argument("data", metavar="DIR", type=Path)
+    inspect.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    _add_reference(_command(commands, "reference", None, "", with_app=with_app))
+    for name, text in LATER.items():
+        later = _command(commands, name, f"{text} (comes later)", "", with_app=False)
+        later.add_argument("anything", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return top
+
+
+def refuse(arguments: argparse.Namespace, app: object) -> NoReturn:
+    """Say that a command comes later."""
+    raise UsageError(f"'{arguments.command}' comes with clusters of several workers, which this release does not have")
+
+
+def check_later(arguments: argparse.Namespace) -> None:
+    """Say that an option's value comes later."""
+    if arguments.workers != 1:
+        raise UsageError(f"--workers {arguments.workers}: this release runs one worker; several come later")
+    if arguments.backups:
+        raise UsageError(f"--backups {arguments.backups}: backups come later, with several workers")
+    if arguments.durability not in (None, "disk"):
+        raise UsageError(f"--durability {arguments.durability}: comes later, with backups; it is 'disk' now")
+
+
+def _command(
+    commands: Any, name: str, summary: str | None, description: str, *, with_app: bool
+) -> argparse.ArgumentParser:
+    known: dict[str, Any] = {} if summary is None else {"help": summary}
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **known
+    )
+    command.add_argument("--debug", action="store_true", help="show errors with their traceback")
+    if with_app:
+        command.add_argument("app", metavar="APP", help=APP_HELP)
+    return command
+
+
+def _add_cluster(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="how many worker processes (now: 1)")
+    command.add_argument("--backups", type=int, default=0, metavar="B", help="copies of every entity (now: 0)")
+    command.add_argument("--durability", choices=("disk", "backups", "both"), help="what durable means (now: disk)")
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, metavar="DIR", help="data directory (./holdfast-data/<application>)")
+    command.add_argument("--fresh", action="store_true", help="delete the data directory and its outputs first")
+    command.add_argument("--accept-code", action="store_true", help="do outstanding work again with changed code")
+    command.add_argument("--capture", type=Path, help=argparse.SUPPRESS)  # for verify and chaos: sinks write in here
+    _add_cluster(command)
+
+
+def _add_seconds(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--seconds", type=float, metavar="S", help="end an application with live sources after this time (10)"
+    )
+    command.add_argument("--keep", type=Path, metavar="DIR", help="use this new folder as scratch and leave it")
+
+
+def _add_verify(command: argparse.ArgumentParser) -> None:
+    _add_cluster(command)
+    _add_seconds(command)
+
+
+def _add_chaos(command: argparse.ArgumentParser) -> None:
+    scenarios = "; ".join(f"{name}: {text}" for name, text in SCENARIOS.items())
+    command.add_argument("--kills", type=int, default=10, metavar="K", help="how often to kill (10)")
+    command.add_argument("--seed", type=int, default=1, metavar="S", help="of all random choices (1)")
+    command.add_argument("--scenario", choices=tuple(SCENARIOS), default="mixed", metavar="NAME", help=scenarios)
+    _add_cluster(command)
+    _add_seconds(command)
+
+
+def _add_reference(command: argparse.ArgumentParser) -> None:
+    """Not for users: the other half of `verify`, in a process of its own with another hash seed."""
+    command.add_argument("--data", type=Path, required=True)
+    command.add_argument("--into", type=Path, required=True)

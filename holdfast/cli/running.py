@@ -1,0 +1,52 @@
+"""`holdfast run`: from the arguments to a run and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+from pathlib import Path
+
+from holdfast.cli import interpreter, loading
+from holdfast.cli.options import check_later
+from holdfast.cli.screen import Screen
+from holdfast.core.application import Application
+from holdfast.core.errors import HoldfastError
+from holdfast.runtime.capture import capture
+from holdfast.runtime.engine_thread import Options
+from holdfast.runtime.fresh import delete
+from holdfast.runtime.main_task import MainTask
+from holdfast.runtime.rehearsal import rehearsal
+from holdfast.worker.settings import Settings
+
+SIGNALLED = 128
+
+
+def run(arguments: argparse.Namespace, given: Application | None) -> int:
+    """Run an application to its end."""
+    check_later(arguments)
+    interpreter.tune()
+    app = loading.load(arguments.app) if given is None else given
+    app.check()
+    data: Path = arguments.data or Path("holdfast-data") / app.name
+    if arguments.capture is not None:
+        capture(app, arguments.capture)
+    notes = delete(data, app.name) if arguments.fresh else []
+    rehearsed = rehearsal()
+    options = Options(
+        data,
+        accept_code=arguments.accept_code,
+        keep_log=arguments.capture is not None,
+        settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
+        probe=rehearsed.probe,
+        on_ready=gc.freeze,
+    )
+    task = MainTask(app, options)
+    screen = Screen(app, data, task.engine, notes)
+    task.run(screen.stopping, screen.progress if screen.is_terminal else None)
+    screen.summary()
+    error = task.engine.outcome.error
+    if error is not None:
+        raise error
+    if task.signal is not None and not task.engine.outcome.ended:
+        return SIGNALLED + task.signal
+    return 0

@@ -1,0 +1,90 @@
+"""What a run shows on stderr: a line that follows the progress on a terminal, and a summary at the end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.core.application import Application
+from holdfast.runtime.engine_thread import EngineThread
+from holdfast.worker.machine import Statistics
+
+CLEAR_LINE = "\r\x1b[K"
+
+
+class Screen:
+    """One run, as its user sees it."""
+
+    def __init__(self, app: Application, data: Path, engine: EngineThread, notes: Sequence[str]) -> None:
+        self.is_terminal = sys.stderr.isatty()
+        self._app = app
+        self._data = data
+        self._engine = engine
+        self._started = time.monotonic()
+        self._last = (self._started, 0)  # when records were counted last, and how many
+        for note in notes:
+            self._say(note)
+
+    def progress(self) -> None:
+        """Show how far the run is; called about once a second, on a terminal only."""
+        worker = self._engine.worker
+        if worker is None:
+            return
+        records = worker.statistics.records
+        before, counted = self._last
+        now = time.monotonic()
+        rate = max(0, records - counted) / max(now - before, 1e-9)
+        self._last = (now, records)
+        text = f"{self._app.name}: {records:,} records, {rate:,.0f}/s, {now - self._started:.0f} s"
+        print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+
+    def stopping(self, number: int) -> None:
+        """Say that the first signal was heard."""
+        name = signal.Signals(number).name
+        self._say(f"{name}: ending cleanly, what was read is worked off; once more ends at once")
+
+    def summary(self) -> None:
+        """Say what was done."""
+        outcome = self._engine.outcome
+        for note in outcome.notes:
+            self._say(note)
+        worker = self._engine.worker
+        if worker is None:
+            return
+        if self.is_terminal:
+            print(CLEAR_LINE, end="", file=sys.stderr)
+        for line in summary_lines(self._app.name, self._data, worker.statistics, outcome.seconds, self._state()):
+            self._say(line)
+
+    def _state(self) -> str:
+        outcome = self._engine.outcome
+        if outcome.finished_before:
+            return "was finished before; nothing to do"
+        if outcome.error is not None:
+            return "stopped by an error"
+        return "finished" if outcome.ended else "stopped; the next run goes on from here"
+
+    @staticmethod
+    def _say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state: str) -> list[str]:
+    """Return the summary of a run, one screen at most."""
+    rate = f"   {done.records / seconds:,.0f}/s" if seconds > 0 and done.records else ""
+    rows = [
+        ("records", f"{done.records:,}{rate}"),
+        ("outputs", f"{done.outputs:,}"),
+        *(("skipped", f"{count:,} at {step}") for step, count in done.skipped.items()),
+        ("entities", f"{done.entities:,}"),
+        ("epochs", f"{done.epochs:,}"),
+        ("checkpoints", f"{done.checkpoints:,}"),
+        ("resumed", f"after epoch {done.resumed_from:,}, {done.replayed:,} epochs replayed")
+        if done.resumed_from or done.replayed
+        else ("resumed", "no, from the start"),
+        ("data", str(data)),
+    ]
+    return [f"{name}: {state}, {seconds:.2f} s", *(f"  {label:<12}{text}" for label, text in rows)]

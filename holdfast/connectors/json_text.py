@@ -1,0 +1,93 @@
+"""The JSON text of a value: what `json.dumps(value, ensure_ascii=False, separators=(",", ":"))` gives.
+
+msgspec writes the same bytes many times as fast, but only for some values; what those are is decided here, by
+exact types: str, bool, int, None, floats that both write without an exponent, and list, tuple and dict of
+these. Everything else, and everything that fails, goes the way of `json`, whose errors are the ones a user
+sees. A column is written at once only when all of it is deeply immutable, so that writing it later gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import chain
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encoder = msgspec.json.Encoder()
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+_PLAIN_OR_FLOAT = _PLAIN | {float}
+_COLUMN_TYPES = _PLAIN_OR_FLOAT | {tuple}
+
+# `repr` of a float has an exponent outside of these; inside, both write the shortest digits that round back
+# to it.
+_FLOAT_MIN, _FLOAT_END = 1e-4, 1e16
+
+# Deeper values are left to json: looking at them costs more than it saves.
+_DEPTH_MAX = 4
+
+
+def json_line(value: object) -> bytes:
+    r"""The JSON text of one value and "\n"; raises what `json.dumps` or the encoding to UTF-8 raises."""
+    if _is_plain(value, _DEPTH_MAX):
+        try:
+            return _encoder.encode(value) + b"\n"
+        except (TypeError, ValueError, OverflowError):
+            pass  # such as a lone surrogate: the error is to be that of the way below
+    return _dumps(value).encode() + b"\n"
+
+
+def json_lines(values: list[Any]) -> bytes | None:
+    """The JSON lines of many values at once; None unless all of them are plain and deeply immutable."""
+    kinds = set(map(type, values))
+    if not kinds <= _COLUMN_TYPES:
+        return None
+    if tuple in kinds:
+        if len(kinds) > 1:
+            return None
+        inner = list(chain.from_iterable(values))
+        kinds = set(map(type, inner))
+        if not kinds <= _PLAIN_OR_FLOAT:
+            return None
+    else:
+        inner = values
+    if float in kinds and not _are_plain_floats(
+        inner if len(kinds) == 1 else [x for x in inner if type(x) is float]
+    ):
+        return None
+    try:
+        return _encoder.encode_lines(values)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether msgspec writes the value as `json.dumps` does."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is float:
+        return _FLOAT_MIN <= abs(value) < _FLOAT_END or value == 0.0
+    inner: Iterable[Any]
+    if kind is tuple or kind is list:
+        inner = value
+    elif kind is dict:
+        if not set(map(type, value)) <= {str}:
+            return False
+        inner = value.values()
+    else:
+        return False
+    if _PLAIN.issuperset(map(type, inner)):
+        return True
+    return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)
+
+
+def _are_plain_floats(floats: list[float]) -> bool:
+    # A NaN hides from min and max, but not from a sum; infinities show in either.
+    sizes = list(map(abs, filter(None, floats)))
+    return not sizes or (min(sizes) >= _FLOAT_MIN and max(sizes) < _FLOAT_END and isfinite(sum(sizes)))

@@ -1,0 +1,254 @@
+"""Entities of one stateful step: live values, and which of them changed since the last checkpoint.
+
+A book maps a lookup key (`keys.lookup`: the key itself for str and int, else its canonical bytes) to its entity.
+Invariant: every entity whose `mark` is not CLEAN stands in exactly one of two lists, `dirty` (touched in the interval
+that is open) or `frozen` (touched in the interval being written as a checkpoint); a frozen one that is touched again
+is encoded first, so that a checkpoint never sees a later state.
+Marks are interval numbers; a compare of the mark is all that the loop over messages pays for the tracking.
+How images are laid out belongs to `columns`; when to freeze belongs to the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from holdfast.core import keys
+from holdfast.core.context import Context
+from holdfast.core.copying import copy_value
+
+CLEAN: Final = -1
+
+
+class Entity:
+    """One key's state. `state` is GONE once it was deleted and until its tombstone is written."""
+
+    __slots__ = ("key", "mark", "state")
+
+    def __init__(self, key: Any, state: Any) -> None:
+        self.key = key  # the lookup key
+        self.mark = CLEAN
+        self.state = state
+
+
+class TimedEntity(Entity):
+    """An entity of a step with timers."""
+
+    __slots__ = ("timers",)
+
+    def __init__(self, key: Any, state: Any) -> None:
+        super().__init__(key, state)
+        self.timers: dict[str, tuple[int, int]] = {}  # name -> (due, version)
+
+
+class _Gone:
+    """The state of a deleted entity."""
+
+    def __repr__(self) -> str:
+        return "GONE"
+
+
+GONE: Final = _Gone()
+
+
+class Row:
+    """What a checkpoint holds of one entity: its state is a value of its own, taken when the row was made."""
+
+    __slots__ = ("key", "state", "timers")
+
+    def __init__(self, key: Any, state: Any, timers: dict[str, int] | None) -> None:
+        self.key = key
+        self.state = state
+        self.timers = timers
+
+
+def user_key(lookup: Any, registry: Any) -> Any:
+    """The key as the user's function returned it."""
+    return keys.parse(lookup, registry) if type(lookup) is bytes else lookup
+
+
+def canonical_of(lookup: Any) -> bytes:
+    """The canonical bytes of a lookup key."""
+    return lookup if type(lookup) is bytes else keys.canonical(lookup)
+
+
+class Book:
+    """The entities of one stateful step."""
+
+    def __init__(self, *, make_state: Callable[..., Any], takes_key: bool, timed: bool, registry: Any) -> None:
+        self.entities: dict[Any, Entity] = {}
+        self.make_state = make_state
+        self.takes_key = takes_key
+        self.timed = timed
+        self.registry = registry
+        self.interval = 0  # of the marks given now
+        self.cut = CLEAN - 1  # the interval being written; no mark equals it while none is
+        self.dirty: list[Entity] = []
+        self.frozen: list[Entity] = []
+        self.next_frozen = 0
+        self.early: list[Row] = []
+        self.gone: dict[Any, Entity] = {}  # deleted in the open interval, by lookup key
+        self.alarms: list[tuple[int, bytes, str, int, Any]] = []  # heap of (due, canonical, name, version, lookup)
+        self.version = 0
+
+    # --- live entities
+
+    def make(self, lookup: Any) -> Entity:
+        """The entity of a key met for the first time."""
+        state = self.make_state(user_key(lookup, self.registry)) if self.takes_key else self.make_state()
+        entity = TimedEntity(lookup, state) if self.timed else Entity(lookup, state)
+        self.entities[lookup] = entity
+        before = self.gone.pop(lookup, None) if self.gone else None
+        if before is not None:
+            before.mark = CLEAN  # its tombstone would come after this one's row
+        return entity
+
+    def put(self, lookup: Any, state: Any, timers: dict[str, int] | None) -> Entity:
+        """An entity as a checkpoint holds it; clean."""
+        entity: Entity
+        if self.timed:
+            entity = TimedEntity(lookup, state)
+            self.entities[lookup] = entity
+            for name, due in (timers or {}).items():
+                self.set_timer(entity, name, due)
+        else:
+            entity = self.entities[lookup] = Entity(lookup, state)
+        return entity
+
+    def touch(self, entity: Entity) -> None:
+        """Called once per entity and interval, before its first change in it."""
+        if entity.mark == self.cut:
+            self.early.append(self._row(entity, copied=True))
+        entity.mark = self.interval
+        self.dirty.append(entity)
+
+    def remove(self, entity: Entity) -> None:
+        """Delete a touched entity: its key is new from now on."""
+        if entity.state is GONE:
+            return
+        entity.state = GONE
+        if self.timed:
+            entity.timers = {}  # type: ignore[attr-defined]
+        if self.entities.get(entity.key) is entity:
+            del self.entities[entity.key]
+            self.gone[entity.key] = entity
+
+    def settle(self, entity: Any, context: Context) -> None:
+        """Carry out what a call asked of its context, once it has returned."""
+        if context.deleted:
+            self.remove(entity)
+            return
+        entity.state = context.state
+        if not self.timed:
+            return
+        if context.renewed:
+            entity.timers = {}
+        for name, due in context.timer_changes.items():
+            if due is None:
+                entity.timers.pop(name, None)
+            else:
+                self.set_timer(entity, name, due)
+
+    # --- careful calls: the entity as before if the call raises
+
+    def save(self, entity: Entity) -> tuple[Any, Any]:
+        """What `restore` needs to undo the call that follows."""
+        return copy_value(entity.state), dict(entity.timers) if self.timed else None  # type: ignore[attr-defined]
+
+    def restore(self, entity: Entity, saved: tuple[Any, Any], *, fresh: bool) -> None:
+        """Undo a call that raised. A fresh entity was made for that call and is forgotten."""
+        if fresh:
+            self.remove(entity)
+            return
+        entity.state = saved[0]
+        if self.timed:
+            entity.timers = saved[1]  # type: ignore[attr-defined]
+            for name, (due, version) in saved[1].items():
+                heappush(self.alarms, (due, canonical_of(entity.key), name, version, entity.key))
+        self.entities[entity.key] = entity
+
+    # --- timers
+
+    def set_timer(self, entity: Any, name: str, due: int) -> None:
+        """Set or replace a timer of a touched entity."""
+        self.version += 1
+        entity.timers[name] = (due, self.version)
+        heappush(self.alarms, (due, canonical_of(entity.key), name, self.version, entity.key))
+
+    def next_due(self) -> int | None:
+        """When the earliest timer is due."""
+        while self.alarms:
+            due, _, name, version, lookup = self.alarms[0]
+            if self.is_set(lookup, name, version):
+                return due
+            heappop(self.alarms)
+        return None
+
+    def ring(self, entity: Any, name: str) -> None:
+        """The timer fires: it is no longer set."""
+        del entity.timers[name]
+
+    def is_set(self, lookup: Any, name: str, version: int) -> bool:
+        """Whether that timer still stands as it was set."""
+        entity = self.entities.get(lookup)
+        return entity is not None and entity.timers.get(name, (0, 0))[1] == version  # type: ignore[attr-defined]
+
+    def take_due(self, time: int) -> list[tuple[int, bytes, str, int, Any]]:
+        """Timers due by `time`, in the order in which they fire."""
+        due = []
+        seen = set()
+        while self.alarms and self.alarms[0][0] <= time:
+            alarm = heappop(self.alarms)
+            if alarm[3] not in seen and self.is_set(alarm[4], alarm[2], alarm[3]):
+                seen.add(alarm[3])
+                due.append(alarm)
+        return due
+
+    # --- checkpoints
+
+    def freeze(self) -> int:
+        """Close the interval: what was touched in it is to be written. Returns how many entities."""
+        assert self.next_frozen == len(self.frozen), "the previous checkpoint is still being written"
+        self.frozen, self.dirty, self.early, self.next_frozen = self.dirty, [], [], 0
+        self.gone = {}
+        self.cut = self.interval
+        self.interval += 1
+        return len(self.frozen)
+
+    def take_rows(self, most: int) -> list[Row]:
+        """Up to about `most` frozen entities as they were at the freeze; fewer only at the end."""
+        rows, self.early = self.early, []
+        frozen, cut = self.frozen, self.cut
+        index, end = self.next_frozen, len(frozen)
+        stop = min(end, index + most)
+        row = self._row
+        while index < stop:
+            entity = frozen[index]
+            if entity.mark == cut:
+                entity.mark = CLEAN
+                rows.append(row(entity))
+            index += 1
+        self.next_frozen = index
+        if index == end:
+            self.frozen, self.next_frozen, self.cut = [], 0, CLEAN - 1
+        return rows
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing frozen is left to be taken."""
+        return not self.frozen and not self.early
+
+    def sweep(self) -> Iterator[Entity]:
+        """Every entity there is now, for the rotation that rewrites clean ones."""
+        return iter(list(self.entities.values()))
+
+    def take_clean(self, entities: Iterable[Entity]) -> list[Row]:
+        """Rows of those that are clean and still live; the others are written by their own checkpoint."""
+        return [self._row(e) for e in entities if e.mark == CLEAN and e.state is not GONE]
+
+    def _row(self, entity: Entity, *, copied: bool = False) -> Row:
+        timers = None
+        if self.timed:
+            timers = {name: due for name, (due, _) in entity.timers.items()}  # type: ignore[attr-defined]
+        return Row(entity.key, copy_value(entity.state) if copied and entity.state is not GONE else entity.state, timers)

@@ -1,0 +1,73 @@
+"""Checkpoint chunks: the rows of one step as columns, packed.
+
+A chunk is msgpack [step name, keys, states, timers or None, removed keys]: keys are lookup keys (str and int as they
+are, anything else as canonical bytes), states a packed column (`columns`), timers a list of {name: due} parallel to the
+keys, removed keys the tombstones. Steps are named, not numbered, so that an application may get new steps.
+Digests, numbering and which chunk counts are the store's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from holdfast.core import keys
+from holdfast.core.columns import decode_column, encode_column
+from holdfast.core.entities import GONE, Row
+from holdfast.core.errors import DamagedError
+from holdfast.core.types import TypeRegistry
+
+_INT_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """An unpacked chunk."""
+
+    step: str
+    keys: list[Any]  # lookup keys
+    states: list[Any]
+    timers: list[dict[str, int]] | None
+    removed: list[Any]  # lookup keys
+
+
+def pack(step: str, rows: Sequence[Row], registry: TypeRegistry) -> bytes:
+    """A chunk of these rows. ValueTypeError where a state is not a value."""
+    live = [row for row in rows if row.state is not GONE]
+    removed = [row.key for row in rows if row.state is GONE]
+    states = encode_column([row.state for row in live], registry)
+    timers = [row.timers for row in live] if live and live[0].timers is not None else None
+    chunk = [step, [row.key for row in live], states, timers, removed]
+    try:
+        packed: bytes = msgpack.packb(chunk, unicode_errors="surrogatepass")
+    except OverflowError:
+        chunk[1], chunk[4] = _without_huge(chunk[1]), _without_huge(removed)
+        packed = msgpack.packb(chunk, unicode_errors="surrogatepass")
+    return packed
+
+
+def unpack(chunk: bytes, registry: TypeRegistry) -> Images:
+    """What `pack` packed."""
+    try:
+        step, stored, states, timers, removed = msgpack.unpackb(
+            chunk, unicode_errors="surrogatepass", strict_map_key=False
+        )
+    except (ValueError, TypeError) as error:
+        raise DamagedError("checkpoint chunk", str(error)) from error
+    return Images(
+        step, _lookups(stored, registry), decode_column(states, registry), timers, _lookups(removed, registry)
+    )
+
+
+def _without_huge(lookups: Any) -> list[Any]:
+    """Integers that msgpack can't hold as their canonical bytes."""
+    return [k if type(k) is not int or -_INT_MAX <= k <= _INT_MAX else keys.canonical(k) for k in lookups]
+
+
+def _lookups(stored: list[Any], registry: TypeRegistry) -> list[Any]:
+    if bytes not in set(map(type, stored)):
+        return stored
+    return [keys.lookup(keys.parse(k, registry)) if type(k) is bytes else k for k in stored]

@@ -1,0 +1,334 @@
+"""Applying a batch: slices of records through the segments, stage by stage, to the outlets of the sinks.
+
+One slice goes through all sources, then through the stateful steps in order of definition (every column merged by
+position, together with the timers that are due), then to the sinks. Because entities are private to their step and
+slices follow the serial order, this equals depth-first, one message at a time (docs/semantics.md has the proof).
+Invariant: after an error that is raised from here, books and outlets are not to be used any more, except after
+`StopBeforeError` from a source, which has touched no entity.
+What an epoch is, what is durable and what is delivered are the worker's business.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from types import GeneratorType
+from typing import Any, Final
+
+from holdfast.core import keys
+from holdfast.core.connector import Undecodable
+from holdfast.core.context import Context
+from holdfast.core.copying import ATOMS
+from holdfast.core.emission import Copier
+from holdfast.core.entities import Book, user_key
+from holdfast.core.errors import StoppedError
+from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, error_text, value_text
+from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
+from holdfast.core.outlets import Outlet
+from holdfast.core.plan import SOURCES, Plan, Segment
+from holdfast.core.positions import TIMER, Column, Position, in_order, merge
+from holdfast.core.segments import NotPlainError, SegmentWriter
+from holdfast.core.steps import Kind, Step
+from holdfast.core.turns import Part, Turn
+
+CAREFUL_SLICES: Final = 64  # after a failure the sources' segments stay careful for so long, then try again
+
+Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
+Loading = Generator[Load, None, None]
+
+
+class StopBeforeError(Exception):
+    """A call failed under on_error="stop": everything before the record at this position is to be worked off."""
+
+    def __init__(self, position: Position, error: StoppedError) -> None:
+        super().__init__(position)
+        self.position = position
+        self.error = error
+        self.touched = False  # entities were touched by messages beyond it
+
+
+class ReturnNeededError(Exception):
+    """Entities were touched by work that must be done again: carefully from step `step` on, or at once at a sink."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class Pipeline:
+    """An application compiled for one worker, with its live entities."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        partitions: Sequence[tuple[int, str]],
+        registry: Any,
+        *,
+        careful: frozenset[int] = frozenset(),
+    ) -> None:
+        """`partitions` gives, for each partition of the cluster, (source step, name of the partition)."""
+        self.plan = plan
+        sources = [source for source, _ in partitions]
+        self.partitions = [(source, sources[:index].count(source)) for index, source in enumerate(sources)]
+        self.partition_names = [name for _, name in partitions]
+        self.registry = registry
+        self.careful = careful
+        self.track = plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
+        self.skipped: Counter[int] = Counter()
+        self.skipped_in_slice: Counter[int] = Counter()
+        self.times: dict[tuple[int, int], int] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
+        self.books = {step.index: self._book(step) for step in plan.stateful}
+        self.columns = {step.index: {f: Column() for f in plan.feeders[step.index]} for step in plan.stateful}
+        self.outlets = {
+            s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=s.index in careful)
+            for s in plan.sinks
+        }
+        self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
+        self.copy = Copier(registry).copy
+        self.bulk = True
+        self.careful_slices = 0
+        self.functions: dict[tuple[int, bool], Callable[..., None]] = {}
+
+    # --- running
+
+    def run_slice(
+        self, parts: Sequence[Part], turn: Turn | None, again: Callable[[Part], Part]
+    ) -> Loading:
+        """Work off a slice. `turn` is given where a turn begins whose timers are to fire.
+
+        Yields for entities to be loaded into their book. `again` decodes a part anew: user functions may have changed
+        its records before one of them raised.
+        """
+        self._run_sources(parts, again)
+        for step in self.plan.stateful:
+            column = merge(list(self.columns[step.index].values()))
+            alarms = self._alarms(step, turn) if turn is not None and step.on_timer is not None else []
+            if column.messages or alarms:
+                yield step.index, column.keys
+                self._run_stateful(step, column, alarms)
+                for own in self.columns[step.index].values():
+                    own.clear()
+        for outlet in self.outlets.values():
+            if not outlet.collect():
+                raise ReturnNeededError(outlet.step.index)
+        if self.skipped_in_slice:
+            self.skipped += self.skipped_in_slice
+            self.skipped_in_slice.clear()
+        if any(outlet.has_learned for outlet in self.outlets.values()):
+            for outlet in self.outlets.values():
+                outlet.by_column = outlet.by_column or outlet.has_learned
+            self.functions.clear()
+
+    def decode(self, partition: int, raw: bytes) -> Sequence[Any]:
+        """The records of a block, as the first step gets them."""
+        records: Sequence[Any] = self._source(partition).decode(raw)
+        return records
+
+    def record_times(self, partition: int, records: Sequence[Any]) -> Sequence[int] | None:
+        """The records' own times, where their source gives them."""
+        times: Sequence[int] | None = self._source(partition).times(records)
+        return times
+
+    def _source(self, partition: int) -> Any:
+        return self.plan.connector(self.plan.steps[self.partitions[partition][0]])
+
+    def take_outputs(self) -> list[tuple[int, int, tuple[object, ...]]]:
+        """(sink number, count, payload) of what was written since the last call."""
+        outputs = []
+        for index, number in self.plan.sink_number.items():
+            count, payload = self.outlets[index].take()
+            if count:
+                outputs.append((number, count, payload))
+        return outputs
+
+    def _run_sources(self, parts: Sequence[Part], again: Callable[[Part], Part]) -> None:
+        careful = self.careful_slices > 0
+        if not careful:
+            try:
+                for part in parts:
+                    if Undecodable in set(map(type, part.records)):
+                        raise NotPlainError
+                    self._function(self._source_of(part), careful=False)(
+                        part.records, part.turn, part.partition, part.first
+                    )
+                return
+            except NotPlainError:
+                self.drop_slice()
+                if not any(Undecodable in set(map(type, part.records)) for part in parts):
+                    self.bulk = False
+                    self.functions.clear()
+            except Exception:
+                self.drop_slice()
+            parts = [again(part) for part in parts]
+            self.careful_slices = CAREFUL_SLICES
+        self.careful_slices -= 1
+        for part in parts:
+            self._function(self._source_of(part), careful=True)(part.records, part.turn, part.partition, part.first)
+
+    def _run_stateful(self, step: Step, column: Column, alarms: list[Any]) -> None:
+        careful = step.index in self.careful
+        function = self._function(step, careful=careful)
+        try:
+            function(column.keys, column.messages, column.positions, alarms)
+        except StopBeforeError as stop:
+            stop.touched = True
+            raise
+        except Exception as error:
+            if careful:
+                raise
+            raise ReturnNeededError(step.index) from error
+
+    def _alarms(self, step: Step, turn: Turn) -> list[tuple[Position, Any, str, int]]:
+        due = self.books[step.index].take_due(turn.time)
+        return [
+            ((turn.number, TIMER, at, step.index, canonical, name), lookup, name, version)
+            for at, canonical, name, version, lookup in due
+        ]
+
+    def drop_slice(self) -> None:
+        """Forget what the sources' segments gave in this slice; no entity was touched yet."""
+        self.skipped_in_slice.clear()
+        for columns in self.columns.values():
+            if SOURCES in columns:
+                columns[SOURCES].clear()
+        for outlet in self.outlets.values():
+            if SOURCES in outlet.columns:
+                outlet.columns[SOURCES].clear()
+
+    def _source_of(self, part: Part) -> Step:
+        return self.plan.steps[self.partitions[part.partition][0]]
+
+    # --- what segments are made of
+
+    def _function(self, step: Step, *, careful: bool) -> Callable[..., None]:
+        function = self.functions.get((step.index, careful))
+        if function is None:
+            segment = next(s for s in self.plan.segments if s.entry is step)
+            writer = SegmentWriter(self.plan, segment, careful=careful, track=self.track, bulk=self.bulk)
+            function = self.functions[step.index, careful] = writer.compile(self._environment(segment))
+        return function
+
+    def _environment(self, segment: Segment) -> dict[str, Any]:
+        copy = self.copy
+        environment: dict[str, Any] = {
+            "atoms": ATOMS,
+            "copy": copy,
+            "fail": self._failer(segment),
+            "Undecodable": Undecodable,
+            "NotPlainError": NotPlainError,
+            "lookup": keys.lookup,
+            "hold": lambda values: [v if type(v) in ATOMS else copy(v) for v in values],
+            "hold_outputs": _holder(copy),
+            "in_order": in_order,
+        }
+        for index in [segment.entry.index, *segment.reached]:
+            step = self.plan.steps[index]
+            if step.function is not None and (step.kind is not Kind.STATEFUL or step is segment.entry):
+                environment[f"f{index}"] = step.function
+        for index in segment.inlets:
+            if index in self.outlets:
+                outlet = self.outlets[index]
+                environment[f"add_output{index}"] = outlet.adder(segment.feeder)
+                environment[f"add_position{index}"] = outlet.columns[segment.feeder].positions.append
+            else:
+                column = self.columns[index][segment.feeder]
+                environment[f"keys{index}"] = column.keys
+                environment[f"messages{index}"] = column.messages
+                environment[f"add_key{index}"] = column.keys.append
+                environment[f"add_message{index}"] = column.messages.append
+                environment[f"add_position{index}"] = column.positions.append
+        if segment.entry.kind is Kind.STATEFUL:
+            environment |= self._entity_environment(segment.entry)
+        return environment
+
+    def _entity_environment(self, step: Step) -> dict[str, Any]:
+        book = self.books[step.index]
+        environment: dict[str, Any] = {
+            "book": book,
+            "make": book.make,
+            "touch": book.touch,
+            "save": book.save,
+            "restore": book.restore,
+            "is_set": book.is_set,
+            "ring": book.ring,
+            f"g{step.index}": step.on_timer,
+        }
+        context = self.contexts.get(step.index)
+        if context is not None:
+            times, registry = self.times, self.registry
+
+            def begin(entity: Any, position: Position) -> None:
+                time = times[position[0], position[1]]
+                context.begin(user_key(entity.key, registry), time, entity.state, position)
+
+            environment["ctx"] = context
+            environment["begin"] = begin
+            environment["settle"] = lambda entity: book.settle(entity, context)
+        return environment
+
+    def _book(self, step: Step) -> Book:
+        assert step.state_factory is not None
+        return Book(
+            make_state=step.state_factory,
+            takes_key=step.takes_key,
+            timed=step.on_timer is not None,
+            registry=self.registry,
+        )
+
+    def _context(self, step: Step) -> Context:
+        return Context(step.name, self._identify, timers_allowed=step.on_timer is not None)
+
+    def _identify(self, position: Position) -> Identity:
+        if position[1] == TIMER:
+            _, _, due, index, key, name, *path = position
+            return TimerIdentity(self.plan.steps[index].name, key, due, name, tuple(path))
+        source, ordinal = self.partitions[position[1]]
+        return MessageIdentity(self.plan.steps[source].name, ordinal, position[2], tuple(position[3:]))
+
+    # --- failures
+
+    def _failer(self, segment: Segment) -> Callable[..., None]:
+        """What a careful segment calls when a call failed: stops, or skips and tells."""
+        outlets = {index: self.outlets[index] for index in segment.inlets if index in self.outlets}
+
+        def fail(index: int, error: Exception, key: Any, message: Any, position: Position) -> None:
+            step = self.plan.steps[index]
+            failure = self._failure(step, error, key, message, position)
+            if step.on_error == "stop":
+                raise StopBeforeError(position, failure.stopped()) from error
+            self.skipped_in_slice[index] += 1
+            if isinstance(step.on_error, Step):
+                outlet = outlets[step.on_error.index]
+                try:
+                    outlet.adder(segment.feeder)(failure.dead_letter())
+                except Exception as own:
+                    failure = replace(failure, step=step.on_error.name, error=error_text(own))
+                    raise StopBeforeError(position, failure.stopped()) from own
+                if self.track:
+                    outlet.columns[segment.feeder].positions.append(position)
+
+        return fail
+
+    def _failure(self, step: Step, error: Exception, key: Any, message: Any, position: Position) -> Failure:
+        origin = TIMER_ORIGIN
+        if position[1] != TIMER:
+            source, _ = self.partitions[position[1]]
+            origin = Origin(self.plan.steps[source].name, self.partition_names[position[1]], position[2])
+        key_text = "" if key is None else value_text(user_key(key, self.registry))
+        if type(message) is Undecodable:
+            message = message.raw
+        return Failure(origin, step.name, key_text, error_text(error), value_text(message))
+
+
+def _holder(copy: Callable[[Any], Any]) -> Callable[[Any], tuple[Sequence[Any], bool]]:
+    """What a stateful call gave: (outputs, whether they came from a generator); a generator is run to its end."""
+
+    def hold_outputs(result: Any) -> tuple[Sequence[Any], bool]:
+        if type(result) is GeneratorType:
+            return [v if type(v) in ATOMS else copy(v) for v in result if v is not None], True
+        if result is None:
+            return (), False
+        return (result if type(result) in ATOMS else copy(result),), False
+
+    return hold_outputs

@@ -1,0 +1,90 @@
+"""The plan of an application: its segments, and what flows between them.
+
+A segment is a source or a stateful step with the stateless steps behind it, up to the next inlets; an inlet is a
+stateful step or a sink. Inside a segment work goes depth-first; between segments messages travel as columns, and that
+is where they change worker when there are several.
+An inlet fed by more than one segment merges by position; all sources count as one feeder, because they run in order.
+The plan is made of the application's data alone; `segments` turns it into functions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.core.application import Application
+from holdfast.core.connector import is_live
+from holdfast.core.steps import Kind, Step
+
+SOURCES = -1  # the feeder that all sources are
+
+
+@dataclass(slots=True)
+class Segment:
+    """One source or stateful step with the stateless steps behind it."""
+
+    entry: Step
+    feeder: int  # SOURCES, or the index of the stateful step
+    reached: Counter[int] = field(default_factory=Counter)  # steps behind the entry -> on how many ways
+    inlets: set[int] = field(default_factory=set)
+
+
+class Plan:
+    """Segments, inlets and their feeders, in order of definition (which is an order of dependence)."""
+
+    def __init__(self, app: Application, connectors: Mapping[int, Any] | None = None) -> None:
+        """`connectors` replaces sources and sinks, by step index: a user's own adapted, a file redirected."""
+        app.check()
+        self.app = app
+        self._connectors = dict(connectors or {})
+        self.steps: list[Step] = list(app.steps)
+        self.sources = [s for s in self.steps if s.kind is Kind.SOURCE]
+        self.stateful = [s for s in self.steps if s.kind is Kind.STATEFUL]
+        self.sinks = [s for s in self.steps if s.kind is Kind.SINK]
+        self.sink_number = {s.index: n for n, s in enumerate(self.sinks)}
+        self.live = any(is_live(self.connector(s)) for s in self.sources)
+        self.segments = [self._segment(s) for s in self.sources + self.stateful]
+        self.feeders: dict[int, list[int]] = {s.index: [] for s in self.stateful + self.sinks}
+        for segment in self.segments:
+            for inlet in sorted(segment.inlets):
+                if segment.feeder not in self.feeders[inlet]:
+                    self.feeders[inlet].append(segment.feeder)
+        self.timed = any(s.on_timer is not None for s in self.stateful)
+        self.uses_context = any(s.takes_ctx or s.on_timer is not None for s in self.stateful)
+        self.merges = any(len(feeders) > 1 for feeders in self.feeders.values())
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether positions must be made real although one worker runs everything."""
+        return self.merges or self.uses_context
+
+    def connector(self, step: Step) -> Any:
+        """The source or sink of this step, as it is to be used here."""
+        return self._connectors.get(step.index, step.source if step.kind is Kind.SOURCE else step.sink)
+
+    def consumers(self, step: Step, output: int = 0) -> list[Step]:
+        """The steps that read this output, in order of definition."""
+        return [self.steps[index] for index in step.consumers[output]]
+
+    def _segment(self, entry: Step) -> Segment:
+        segment = Segment(entry, SOURCES if entry.kind is Kind.SOURCE else entry.index)
+        waiting = [entry]
+        while waiting:
+            step = waiting.pop()
+            self._add_dead_letters(step, segment)
+            for output in range(len(step.consumers)):
+                for consumer in self.consumers(step, output):
+                    segment.reached[consumer.index] += 1
+                    if consumer.kind in (Kind.STATEFUL, Kind.SINK):
+                        segment.inlets.add(consumer.index)
+                        self._add_dead_letters(consumer, segment, only_sinks=True)
+                    elif segment.reached[consumer.index] == 1:
+                        waiting.append(consumer)
+        return segment
+
+    def _add_dead_letters(self, step: Step, segment: Segment, *, only_sinks: bool = False) -> None:
+        """Where this step's failures go is an inlet of the segment that calls it; a sink's encode is called here."""
+        if isinstance(step.on_error, Step) and not (only_sinks and step.kind is not Kind.SINK):
+            segment.inlets.add(step.on_error.index)

@@ -1,0 +1,1 @@
+"""The coordinator: membership, layout, generations, cuts."""

@@ -1,0 +1,1 @@
+"""What members tell each other: frames, exchange and merge, update sets, acknowledgements, catch-up."""

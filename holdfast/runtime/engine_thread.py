@@ -1,0 +1,223 @@
+"""The engine thread: opens a data directory, lets an application in, and lives one life after the other until the end.
+
+Invariant: after an error of a store nothing touches a store again; what a failed commit has written is unknown, and only
+a new process finds out. After any other error everything is closed in order.
+Signals, progress and processes are the main task's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from holdfast.connectors.contract import as_sink, as_source
+from holdfast.core.application import Application
+from holdfast.core.errors import DiskFullError, StorageError
+from holdfast.core.plan import Plan
+from holdfast.core.types import TypeRegistry, collect
+from holdfast.runtime.clock import now
+from holdfast.runtime.fingerprint import functions_of
+from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_outputs
+from holdfast.runtime.life import Life
+from holdfast.runtime.points import FINISHING, STARTING, Probe
+from holdfast.runtime.state_writer import HINTS
+from holdfast.storage.directory import DataDirectory
+from holdfast.storage.state import State
+from holdfast.worker import effects
+from holdfast.worker.checkpoint import Record
+from holdfast.worker.events import StopAsked
+from holdfast.worker.machine import Settings, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run an application."""
+
+    data: Path
+    accept_code: bool = False
+    keep_log: bool = False  # never trim: the log then holds all input for a comparison afterwards
+    settings: Settings = field(default_factory=Settings)
+    probe: Probe = field(default_factory=Probe)
+    on_ready: Callable[[], None] = lambda: None  # what was stored is in memory again, new input is read from now on
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended, for those who report it."""
+
+    error: BaseException | None = None
+    ended: bool = False  # all inputs are worked off
+    finished_before: bool = False  # there was nothing to do
+    lives: int = 0
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class EngineThread:
+    """Runs an application; made and started by the main thread, which may look at `statistics` at any time."""
+
+    def __init__(self, app: Application, options: Options, on_end: Callable[[], None]) -> None:
+        self.outcome = Outcome()
+        self._app = app
+        self._options = options
+        self._on_end = on_end
+        self._stopping = False
+        self._life: Life | None = None
+        self._lock = threading.Lock()  # for `_stopping` and `_life`, between a stop and a new life
+        self.thread = threading.Thread(target=self._run, name="holdfast-engine", daemon=True)
+    @property
+    def worker(self) -> Worker | None:
+        """The machine that is alive now, to look at its statistics; None before the first."""
+        life = self._life
+        return None if life is None else life.worker
+
+    def start(self) -> None:
+        """Begin."""
+        self.thread.start()
+
+    def ask_stop(self) -> None:
+        """End cleanly: what was read is worked off and a checkpoint is made. Any thread may call it."""
+        with self._lock:
+            self._stopping = True
+            if self._life is not None:
+                self._life.inbox.put(StopAsked(now()))
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        try:
+            self._open_and_live()
+        except BaseException as error:  # noqa: BLE001 - the main thread reports it, whatever it is
+            self.outcome.error = error
+        finally:
+            self.outcome.seconds = time.monotonic() - started
+            self._on_end()
+
+    def _open_and_live(self) -> None:
+        options = self._options
+        options.probe.passed(STARTING)
+        adapt(self._app)
+        plan = Plan(self._app)
+        known = known_types(plan)
+        bind(plan, TypeRegistry(known))
+        if not options.data.exists():
+            refuse_outputs(plan.sources, plan.sinks)
+        directory = DataDirectory.open(options.data, create=True)
+        try:
+            hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
+            registry = TypeRegistry(known, hints)
+            bind(plan, registry)
+            self._live(plan, registry, directory)
+        except (StorageError, DiskFullError):
+            raise
+        except BaseException:
+            directory.close()
+            raise
+        directory.close()
+
+    def _live(self, plan: Plan, registry: TypeRegistry, directory: DataDirectory) -> None:
+        state, log, options = directory.state, directory.log, self._options
+        packed = state.record()
+        record = None if packed is None else Record.unpack(packed)
+        entry = enter(
+            self._app,
+            state,
+            sources=plan.sources,
+            sinks=plan.sinks,
+            stateful=plan.stateful,
+            may_contradict=may_contradict(record, log.tail(), state.get_meta(STARTED_FROM)),
+            accept_code=options.accept_code,
+        )
+        self.outcome.notes = entry.notes
+        by_name = {step.name: step for step in plan.sources}
+        partitions = [(by_name[source], partition) for source, partition in entry.partitions]
+        settings = options.settings
+        self._note_start(state, record)
+        while True:
+            worker = Worker(plan, [(step.index, name) for step, name in partitions], settings, registry)
+            life = Life(
+                worker,
+                log=log,
+                state=state,
+                sources=[(step.source, name) for step, name in partitions],
+                sinks=[step.sink for step in plan.sinks],
+                registry=registry,
+                probe=options.probe,
+                keep_log=options.keep_log,
+                on_ready=options.on_ready,
+            )
+            end = self._one_life(life)
+            if isinstance(end, effects.Finish):
+                self.outcome.ended = end.ended
+                self.outcome.finished_before = record is not None and record.ended and end.ended
+                self.outcome.error = end.error or life.failure
+                return
+            state.abandon()
+            settings = dataclasses.replace(
+                settings, careful=end.careful, stop_before=end.stop_before, stop_error=end.error
+            )
+
+    def _note_start(self, state: State, record: Record | None) -> None:
+        """Before anything changes: from here on what lies behind the checkpoint may be delivered."""
+        if record is None or record.ended:
+            return
+        if state.get_meta(STARTED_FROM) != record.checkpoint:
+            state.put_meta(STARTED_FROM, record.checkpoint)
+
+    def _one_life(self, life: Life) -> effects.Return | effects.Finish:
+        with self._lock:
+            self._life = life
+            if self._stopping:
+                life.inbox.put(StopAsked(now()))
+        self.outcome.lives += 1
+        try:
+            end = life.run()
+            if isinstance(end, effects.Finish) and end.error is None and end.ended:
+                self._options.probe.passed(FINISHING)
+                life.finish()
+        except (StorageError, DiskFullError):
+            raise
+        except BaseException:
+            life.close()
+            raise
+        life.close()
+        return end
+
+
+
+def adapt(app: Application) -> None:
+    """Let sources and sinks of the user's own speak the connectors' language; their objects stay as they are."""
+    app.check()
+    for step in app.sources:
+        step.source = as_source(step.source)
+    for step in app.sinks:
+        step.sink = as_sink(step.sink)
+
+
+def known_types(plan: Plan) -> set[type]:
+    """Return the classes that the application's functions and states name: those that images may be made of."""
+    functions = [function for step in plan.steps for _, function in functions_of(step)]
+    return collect([f for f in functions if not isinstance(f, type)], [f for f in functions if isinstance(f, type)])
+
+
+def bind(plan: Plan, registry: TypeRegistry) -> None:
+    """Give the connectors the application's value types."""
+    for step in plan.sources:
+        step.source.bind(registry)
+    for step in plan.sinks:
+        step.sink.bind(registry)
+
+
+def may_contradict(record: Record | None, log_tail: int, started_from: object) -> bool:
+    """Whether work lies behind the checkpoint whose outputs may have been delivered already.
+
+    A clean stop leaves none: until the next start, which notes the checkpoint that it starts from.
+    """
+    if record is None:
+        return log_tail > 0
+    clean = record.clean and record.checkpoint != started_from
+    return log_tail > record.epoch and not clean

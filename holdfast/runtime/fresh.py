@@ -1,0 +1,66 @@
+"""Starting anew: deleting a data directory and the outputs that it owns, and nothing else.
+
+Invariant: outputs go first, so that a file is never without a record of its owner; inside the directory what tells that
+it is one goes last, so that an interrupted deletion can be repeated.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from holdfast.core.errors import DamagedError, DataDirectoryError, FormatError, UsageError
+from holdfast.runtime.ledger import Ledger
+from holdfast.storage.directory import DataDirectory, DirectoryLock, refuse_foreign
+
+# In the order of deletion.
+_CONTENTS = ("log", "state", "marks.new", "marks", "format.new", "format", "lock")
+
+
+def delete(data: Path, application: str) -> list[str]:
+    """Delete the data directory of this application and its outputs; return notes for the user."""
+    if not data.exists():
+        return []
+    try:
+        directory = DataDirectory.open(data, create=True)
+    except (DamagedError, FormatError) as error:
+        return _delete_unreadable(data, error)
+    try:
+        ledger = Ledger.read(directory.state)
+        if ledger is not None and ledger.name != application:
+            raise DataDirectoryError(
+                f"{data} belongs to the application {ledger.name!r}, not to {application!r}, and is not deleted"
+            )
+        for path in [] if ledger is None else ledger.outputs:
+            if Path(path).is_file():
+                Path(path).unlink()
+        _delete_contents(data)
+    finally:
+        directory.close()
+    data.rmdir()
+    return []
+
+
+def _delete_unreadable(data: Path, error: DataDirectoryError) -> list[str]:
+    try:
+        refuse_foreign(data, create=True)
+    except DamagedError:
+        pass  # it is ours, as far as it can be told
+    except UsageError:
+        raise
+    lock = DirectoryLock(data, wait=0)
+    try:
+        _delete_contents(data)
+    finally:
+        lock.release()
+    data.rmdir()
+    return [f"note: {data} could not be read ({error}); it is deleted, its output files could not be told and are left"]
+
+
+def _delete_contents(data: Path) -> None:
+    for name in _CONTENTS:
+        path = data / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""What a data directory durably knows about its application, and whether the application given may go on with it.
+
+Invariant: an output file is written down here before it is created, so a file that stands and is not written down is
+somebody else's. The record is put in one transaction before anything else happens at a first start.
+Code may change where nothing is to be replayed: a replay with other code could contradict what was delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from holdfast.core import schema
+from holdfast.core.application import Application
+from holdfast.core.errors import (
+    CodeChangedError,
+    DataDirectoryError,
+    OutputExistsError,
+    UsageError,
+)
+from holdfast.core.steps import Step
+from holdfast.runtime.fingerprint import Fingerprint, changed, fingerprint
+from holdfast.storage.state import State
+
+APPLICATION = "application"
+STARTED_FROM = "started-from"  # the checkpoint that the last start began with
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The record as it stands on the disk."""
+
+    name: str
+    partitions: list[tuple[str, str]] = field(default_factory=list)  # (source's name, partition), by number; grows only
+    outputs: list[str] = field(default_factory=list)  # absolute paths of files that are ours
+    code: Fingerprint = field(default_factory=dict)
+    states: dict[str, Any] = field(default_factory=dict)  # stateful step's name -> description of its state
+
+    @classmethod
+    def read(cls, state: State) -> Ledger | None:
+        """Return the record, or None where nothing was started yet."""
+        stored = state.get_meta(APPLICATION)
+        if stored is None:
+            return None
+        fields = cast("dict[str, Any]", stored)
+        partitions = [(source, partition) for source, partition in fields["partitions"]]
+        return cls(fields["name"], partitions, fields["outputs"], fields["code"], fields["states"])
+
+    def put(self, state: State) -> None:
+        """Make the record durable."""
+        fields = {
+            "name": self.name,
+            "partitions": [list(pair) for pair in self.partitions],
+            "outputs": self.outputs,
+            "code": self.code,
+            "states": self.states,
+        }
+        state.put_meta(APPLICATION, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How an application was let in: what to run with, and what the user should know."""
+
+    partitions: list[tuple[str, str]]
+    notes: list[str]
+
+
+def enter(
+    app: Application,
+    state: State,
+    *,
+    sources: Sequence[Step],
+    sinks: Sequence[Step],
+    stateful: Sequence[Step],
+    may_contradict: bool,
+    accept_code: bool,
+) -> Entry:
+    """Let the application go on with what `state` knows, and write down what is new; raises where it may not.
+
+    `may_contradict` says that work is to be done again whose outputs may have been delivered.
+    """
+    stored = Ledger.read(state)
+    found = [(step.name, partition) for step in sources for partition in step.source.partitions()]
+    ledger = stored if stored is not None else Ledger(app.name, list(found))
+    before = repr(ledger) if stored is not None else ""
+    _check_name(app, ledger)
+    notes = _check_partitions(ledger, found)
+    _check_states(ledger, stateful)
+    digests = fingerprint(app)
+    if stored is not None and may_contradict and not accept_code:
+        _check_code(ledger, digests)
+    ledger.code = digests
+    ledger.states = {step.name: describe(step) for step in stateful}
+    ledger.outputs += _new_outputs(ledger, sinks, found)
+    if repr(ledger) != before:
+        ledger.put(state)
+    return Entry(ledger.partitions, notes)
+
+
+def refuse_outputs(sources: Sequence[Step], sinks: Sequence[Step]) -> None:
+    """Raise for what would be refused at a first start, before anything is made on the disk."""
+    found = [(step.name, partition) for step in sources for partition in step.source.partitions()]
+    _new_outputs(Ledger(""), sinks, found)
+
+
+def describe(step: Step) -> Any:
+    """Return what is known of a stateful step's state."""
+    return schema.describe(step.state_factory)
+
+
+def output_paths(sinks: Sequence[Step]) -> list[str]:
+    """Return the files of these sinks as absolute paths; two sinks with one file are refused."""
+    absolute: list[str] = []
+    owners: dict[Path, str] = {}
+    for step in sinks:
+        for path in step.sink.paths():
+            other = owners.setdefault(Path(path).resolve(), step.name)
+            if other != step.name:
+                raise UsageError(f"sinks {other!r} and {step.name!r} both write {path}; give each its own file")
+            absolute.append(str(Path(path).absolute()))
+    return absolute
+
+
+def _check_name(app: Application, ledger: Ledger) -> None:
+    if ledger.name != app.name:
+        raise DataDirectoryError(
+            f"the data directory belongs to the application {ledger.name!r}, not to {app.name!r}; "
+            "give this one its own with --data"
+        )
+
+
+def _check_partitions(ledger: Ledger, found: list[tuple[str, str]]) -> list[str]:
+    known = set(ledger.partitions)
+    there = set(found)
+    sources = {source for source, _ in found}
+    for source, partition in ledger.partitions:
+        if source not in sources:
+            raise CodeChangedError(
+                f"the source {source!r} was removed or renamed, but the data directory holds what was read of it; "
+                f"name it again with name={source!r}, or start anew with --fresh"
+            )
+        if (source, partition) not in there:
+            raise UsageError(f"the input {partition} of source {source!r} is missing; it was there at the first start")
+    added = sources - {source for source, _ in ledger.partitions}
+    if added:
+        raise CodeChangedError(
+            f"the source {min(added)!r} is new, but the order of the inputs was fixed at the first start; "
+            "start anew with --fresh, or give the application another data directory with --data"
+        )
+    return [
+        f"note: {partition} of source {source!r} was not there at the first start and is not read"
+        for source, partition in found
+        if (source, partition) not in known
+    ]
+
+
+def _check_states(ledger: Ledger, stateful: Sequence[Step]) -> None:
+    lines: list[str] = []
+    current = {step.was if step.was in ledger.states else step.name: step for step in stateful}
+    for name, old in ledger.states.items():
+        if name not in current:
+            lines.append(f"- step {name!r}: removed or renamed (a renamed one says was={name!r})")
+            continue
+        step = current[name]
+        new = describe(step)
+        lines += [f"- state of step {step.name!r}: {line}" for line in schema.changes(old, new)]
+    if lines:
+        raise CodeChangedError(
+            "the application's state changed in a way that the stored entities can't follow:\n" + "\n".join(lines)
+        )
+
+
+def _check_code(ledger: Ledger, digests: Fingerprint) -> None:
+    lines = changed(ledger.code, digests)
+    if lines:
+        raise CodeChangedError(
+            f"the code changed ({', '.join(lines)}) while there is work to be done again that was delivered already; "
+            "either run the old code once more until it ends or is stopped with Ctrl-C, "
+            "or do the work again with the new code: --accept-code"
+        )
+
+
+def _new_outputs(ledger: Ledger, sinks: Sequence[Step], found: list[tuple[str, str]]) -> list[str]:
+    """The outputs that are not ours yet, after making sure that they can become so."""
+    new = []
+    for path in output_paths(sinks):
+        for source, partition in found:
+            if Path(partition).exists() and Path(path).exists() and Path(partition).samefile(path):
+                raise UsageError(f"{path} is an input of source {source!r} and can't be an output as well")
+        if path in ledger.outputs:
+            continue
+        if Path(path).exists():
+            raise OutputExistsError(
+                f"the output file {path} exists and this data directory did not write it; "
+                "move it away, or give the sink another path"
+            )
+        new.append(path)
+    return new

@@ -1,0 +1,262 @@
+"""One life of a worker machine: carries out its effects on real stores, sources and sinks, and feeds it what happens.
+
+Everything here runs on the engine thread; other threads only put events into the inbox. The machine decides, this obeys.
+Invariant: effects are carried out in the order given, and each that has an answer leads to exactly one event of that name.
+An epoch that arrives while nothing else is to be done is committed right here, because handing it to another thread
+costs more than the commit; otherwise the log's own thread commits all that has gathered in one transaction.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from holdfast.connectors.interface import OpenSink, OpenSource
+from holdfast.core.epochs import Epoch
+from holdfast.core.types import TypeRegistry
+from holdfast.runtime.clock import now
+from holdfast.runtime.intake import Intake, SourceFailed, open_intake
+from holdfast.runtime.log_writer import LogWriter
+from holdfast.runtime.deliveries import Delivery, open_delivery
+from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, Probe
+from holdfast.runtime.state_writer import StateWriter
+from holdfast.storage.log import Log
+from holdfast.storage.state import State
+from holdfast.worker import effects, events
+from holdfast.worker.machine import Worker
+
+# How long the machine may hear nothing while something is under way.
+TICK_SECONDS = 0.005
+# A start hands the machine checkpoint chunks in pieces of about this size, so that few of them are in memory twice.
+CHUNKS_BYTES_MAX = 16 << 20
+
+
+class Life:
+    """From `Started` to `Return` or `Finish`."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        log: Log,
+        state: State,
+        sources: list[tuple[OpenSource, str]],
+        sinks: list[OpenSink],
+        registry: TypeRegistry,
+        probe: Probe,
+        keep_log: bool,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.worker = worker
+        self.failure: Exception | None = None  # of a source: what to end with after a clean stop
+        self._log = log
+        self._state = state
+        self._sources = sources  # (source, partition) by number of the partition
+        self._sinks = sinks
+        self._probe = probe
+        self._keep_log = keep_log
+        self._on_ready: Callable[[], None] | None = on_ready
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._log_writer = LogWriter(log, self.inbox.put, probe)
+        self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
+        self._intakes: dict[int, Intake] = {}
+        self._deliveries: dict[int, Delivery] = {}
+        self._happened: deque[Any] = deque()  # events, or iterators of them, that came about here; handled before the inbox
+        self._appends: list[Epoch] = []  # ordered, not yet handed to anybody
+        self._wake_at: int | None = None
+        self._end: effects.Return | effects.Finish | None = None
+        self._carry_out: dict[type, Callable[[Any], None]] = {
+            effects.ReadChunks: self._read_chunks,
+            effects.ReadLog: self._read_log,
+            effects.OpenSource: self._open_source,
+            effects.ReadSource: self._read_source,
+            effects.AppendLog: self._append_log,
+            effects.OpenSink: self._open_sink,
+            effects.Deliver: self._deliver,
+            effects.TakeToken: self._take_token,
+            effects.StageChunks: self._stage_chunks,
+            effects.SyncSinks: self._sync_sinks,
+            effects.CompleteCheckpoint: self._complete_checkpoint,
+            effects.TrimLog: self._trim_log,
+            effects.LoadRows: self._load_rows,
+            effects.FoldRows: self._fold_rows,
+            effects.WakeAt: self._wake,
+            effects.Return: self._finish,
+            effects.Finish: self._finish,
+        }
+
+    def run(self) -> effects.Return | effects.Finish:
+        """Live until the machine ends it; raises what a store, a source or a sink raised."""
+        handle = self.worker.handle
+        self._happened.append(events.Started(now(), self._state.record(), self._log.tail()))
+        while self._end is None:
+            event = self._next_event()
+            if type(event) is events.LogSynced:
+                self._probe.passed(SYNCED)
+            for effect in handle(event):
+                self._carry_out[type(effect)](effect)
+            if self._appends:
+                self._commit()
+            self._probe.handled(self.worker)
+        return self._end
+
+    def close(self) -> None:
+        """Let go of everything but the stores, after what was ordered of them is done."""
+        for intake in self._intakes.values():
+            intake.close()
+        self._log_writer.close()
+        self._state_writer.close()
+        for delivery in self._deliveries.values():
+            delivery.close()
+
+    def finish(self) -> None:
+        """All is written: nothing may stand behind the last output, and where all was done before, nothing be changed."""
+        for delivery in self._deliveries.values():
+            delivery.finish()
+        if not self._intakes and not self._deliveries:
+            for partition, (source, name) in zip(self.worker.intake.partitions, self._sources, strict=True):
+                source.open(name, partition.offset).close()
+            for sink, stands in zip(self._sinks, self.worker.delivery.sinks, strict=True):
+                sink.open(stands.token, stands.number, owned=True).close()
+
+    # --- events
+
+    def _next_event(self) -> Any:
+        while self._happened:
+            event = self._happened.popleft()
+            if not isinstance(event, Iterator):
+                return event
+            part = next(event, None)
+            if part is not None:
+                self._happened.appendleft(event)
+                return part
+        while True:
+            event = self._take()
+            if isinstance(event, SourceFailed):
+                self.failure = event.error
+                return events.StopAsked(now())
+            if isinstance(event, BaseException):
+                raise event
+            return event
+
+    def _take(self) -> Any:
+        timeout = None if self._quiet() else TICK_SECONDS
+        if self._wake_at is not None:
+            until = max(0.0, (self._wake_at - now()) / 1000)
+            timeout = until if timeout is None else min(timeout, until)
+        try:
+            return self.inbox.get(timeout=timeout)
+        except queue.Empty:
+            return events.Ticked(now())
+
+    def _quiet(self) -> bool:
+        """Whether nothing is under way that will be answered by itself; live sources may stay silent for ever."""
+        return (
+            not self.worker.busy
+            and self._log_writer.idle
+            and self._state_writer.idle
+            and all(delivery.idle for delivery in self._deliveries.values())
+        )
+
+    def _commit(self) -> None:
+        epochs, self._appends = self._appends, []
+        alone = (
+            not self._happened
+            and self.inbox.empty()
+            and self._log_writer.idle
+            and not any(intake.waiting() for intake in self._intakes.values())
+        )
+        if not alone:
+            self._log_writer.append(epochs)
+            return
+        self._log_writer.append_here(epochs)
+        self._happened.append(events.LogSynced(now(), epochs[-1].number))
+
+    # --- log
+
+    def _append_log(self, order: effects.AppendLog) -> None:
+        self._appends.append(order.epoch)
+
+    def _read_log(self, order: effects.ReadLog) -> None:
+        self._probe.passed(RECOVERING)
+        epochs = self._log.read(order.after, order.bytes_max)
+        self._happened.append(events.LogRead(now(), tuple(epochs)))
+
+    def _trim_log(self, order: effects.TrimLog) -> None:
+        if not self._keep_log:
+            self._log_writer.trim(order.upto)
+
+    # --- state
+
+    def _read_chunks(self, order: effects.ReadChunks) -> None:
+        self._probe.passed(RECOVERING)
+        self._happened.append(self._chunks())
+
+    def _chunks(self) -> Iterator[events.ChunksRead]:
+        """The checkpoint in pieces, each read when the machine is done with the one before."""
+        chunks: list[bytes] = []
+        size = 0
+        for _, chunk in self._state.chunks():
+            if chunks and size + len(chunk) > CHUNKS_BYTES_MAX:
+                yield events.ChunksRead(now(), tuple(chunks), last=False)
+                chunks, size = [], 0
+            chunks.append(chunk)
+            size += len(chunk)
+        yield events.ChunksRead(now(), tuple(chunks), last=True)
+
+    def _stage_chunks(self, order: effects.StageChunks) -> None:
+        self._state_writer.stage(order.checkpoint, order.chunks)
+
+    def _sync_sinks(self, order: effects.SyncSinks) -> None:
+        self._state_writer.sync(order.checkpoint, [delivery.sync for delivery in self._deliveries.values()])
+
+    def _complete_checkpoint(self, order: effects.CompleteCheckpoint) -> None:
+        self._state_writer.complete(order.checkpoint, order.record, order.drop_before)
+
+    def _load_rows(self, order: effects.LoadRows) -> None:
+        self._happened.append(events.RowsLoaded(now(), tuple(self._state.load(order.step, order.keys))))
+
+    def _fold_rows(self, order: effects.FoldRows) -> None:
+        self._happened.append(self._state_writer.fold_here(order.rows, (order.checkpoint, order.chunk)))
+
+    # --- sources
+
+    def _open_source(self, order: effects.OpenSource) -> None:
+        source, partition = self._sources[order.partition]
+        reader = source.open(partition, order.offset)
+        self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, self.inbox.put)
+
+    def _read_source(self, order: effects.ReadSource) -> None:
+        if self._on_ready is not None:
+            self._on_ready()
+            self._on_ready = None
+        self._probe.passed(INTAKE)
+        self._happen(self._intakes[order.partition].ask(order.records_max))
+
+    # --- sinks
+
+    def _open_sink(self, order: effects.OpenSink) -> None:
+        sink = self._sinks[order.sink]
+        writer = sink.open(order.token, order.number, owned=True)
+        self._deliveries[order.sink] = open_delivery(sink, order.sink, writer, self._probe, self.inbox.put)
+
+    def _deliver(self, order: effects.Deliver) -> None:
+        self._probe.passed(APPLIED)
+        self._happen(self._deliveries[order.sink].deliver(order))
+
+    def _take_token(self, order: effects.TakeToken) -> None:
+        self._happen(self._deliveries[order.sink].take_token(order))
+
+    # --- the rest
+
+    def _happen(self, event: Any) -> None:
+        if event is not None:
+            self._happened.append(event)
+
+    def _wake(self, order: effects.WakeAt) -> None:
+        self._wake_at = order.time
+
+    def _finish(self, order: effects.Return | effects.Finish) -> None:
+        self._end = order

@@ -1,0 +1,144 @@
+"""What the environment may ask of a run that is a rehearsal: to end itself at a named point, to be watched, to be slow.
+
+For `holdfast verify`, `holdfast chaos` and the tests; docs/chaos.md says what each variable means. None of it changes
+what a run computes. Without these variables a run has a probe that does nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import os
+import signal
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.core.errors import UsageError
+from holdfast.runtime.points import ALL_POINTS, INTAKE, KILL_POINTS, WRITING, Probe
+from holdfast.worker.machine import Worker
+from holdfast.worker.settings import Settings
+
+KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point
+WATCH = "HOLDFAST_WATCH"  # file that always says where the run is
+PACE = "HOLDFAST_PACE"  # milliseconds to wait before each read of input; epochs and checkpoints are small then
+
+# What a watched run keeps in its file: number of the point passed last; of this life: records applied, outputs, last epoch.
+PAGE = struct.Struct("<BxxxxxxxQQQ")
+PACED_EPOCH_BYTES = 2048
+PACED_CHECKPOINT_MS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a watched run was when it was looked at."""
+
+    point: str
+    records: int
+    outputs: int
+    epoch: int
+
+
+class Watch(Probe):
+    """Notes every point in a page of a file, which outlives the process."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        os.truncate(path, PAGE.size)
+        with path.open("r+b") as file:
+            self._page = mmap.mmap(file.fileno(), PAGE.size)
+
+    def passed(self, point: str) -> None:
+        self._page[0] = ALL_POINTS.index(point)
+
+    def handled(self, worker: Worker) -> None:
+        statistics = worker.statistics
+        PAGE.pack_into(
+            self._page, 0, self._page[0], statistics.records, statistics.outputs, statistics.epoch
+        )
+
+
+def look(path: Path) -> Place:
+    """Return where the run that keeps this page is, or was when it ended."""
+    point, records, outputs, epoch = PAGE.unpack(path.read_bytes())
+    return Place(ALL_POINTS[point], records, outputs, epoch)
+
+
+class Fuse(Probe):
+    """Ends the process at the count-th passage of a point, as SIGKILL from outside would, and passes all on."""
+
+    def __init__(self, point: str, count: int, inner: Probe) -> None:
+        self._point = point
+        self._left = count
+        self._inner = inner
+        self._lock = threading.Lock()
+
+    def passed(self, point: str) -> None:
+        self._inner.passed(point)
+        if point == self._point:
+            with self._lock:
+                self._left -= 1
+                if self._left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    def halves_write(self) -> bool:
+        return self._point == WRITING and self._left == 1
+
+    def handled(self, worker: Worker) -> None:
+        self._inner.handled(worker)
+
+
+class Brake(Probe):
+    """Waits before each read of input."""
+
+    def __init__(self, seconds: float, inner: Probe) -> None:
+        self._seconds = seconds
+        self._inner = inner
+
+    def passed(self, point: str) -> None:
+        self._inner.passed(point)
+        if point == INTAKE:
+            time.sleep(self._seconds)
+
+    def halves_write(self) -> bool:
+        return self._inner.halves_write()
+
+    def handled(self, worker: Worker) -> None:
+        self._inner.handled(worker)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What was asked for."""
+
+    probe: Probe
+    paced: bool
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings to run with."""
+        if not self.paced:
+            return settings
+        return dataclasses.replace(
+            settings,
+            checkpoint_ms=PACED_CHECKPOINT_MS,
+            epoch_bytes_min=PACED_EPOCH_BYTES,
+            epoch_bytes_max=PACED_EPOCH_BYTES,
+        )
+
+
+def rehearsal() -> Rehearsal:
+    """Read the environment."""
+    probe = Probe()
+    watch, kill, pace = (os.environ.get(name) for name in (WATCH, KILL, PACE))
+    if watch:
+        probe = Watch(Path(watch))
+    if kill:
+        point, _, count = kill.partition(":")
+        if point not in KILL_POINTS or not count.isdigit() or count == "0":
+            raise UsageError(f"{KILL}={kill}: expected one of {', '.join(KILL_POINTS)}, a colon and a count from 1")
+        probe = Fuse(point, int(count), probe)
+    if pace:
+        probe = Brake(float(pace) / 1000, probe)
+    return Rehearsal(probe, bool(pace))

@@ -1,0 +1,194 @@
+"""What a data directory holds, with every digest checked: the data behind `holdfast inspect`.
+
+Invariant: nothing in the directory changes but the process id in its lock. A directory in use is refused,
+because what a running worker writes meanwhile can't be told from damage. All problems are found that can be:
+one damaged epoch, chunk or row doesn't hide another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from holdfast.core.errors import DamagedError
+from holdfast.storage.directory import FORMAT_VERSION, DirectoryLock, find_out, refuse_foreign
+from holdfast.storage.lmdb_log import LmdbLog, open_log
+from holdfast.storage.lmdb_log import pieces as pieces_of
+from holdfast.storage.lmdb_state import LmdbState, open_state
+from holdfast.storage.marks import ENVIRONMENTS, Marks
+
+
+@dataclass(slots=True)
+class Partition:
+    """What the log holds and held of one partition of a source."""
+
+    index: int
+    records: int = 0  # ever logged
+    held: int = 0  # of them not trimmed
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """What a data directory holds. Numbers of what could not be read are as if it were empty; see
+    `problems`.
+    """
+
+    path: str
+    format_version: int = FORMAT_VERSION
+    directory: str = ""  # its id
+    incarnation: int = 0
+    generation: int = 0
+    meta: dict[str, object] = field(default_factory=dict)
+    tail: int = 0  # last epoch logged
+    base: int = 0  # last epoch trimmed
+    log_bytes: int = 0  # of the raw records that are held
+    partitions: list[Partition] = field(default_factory=list)
+    checkpoint: int = 0
+    checkpoints: list[tuple[int, int, int]] = field(default_factory=list)  # (number, chunks, bytes)
+    folded: tuple[int, int] = (0, 0)
+    rows: dict[int, int] = field(default_factory=dict)  # step -> rows
+    disk_bytes: dict[str, int] = field(default_factory=dict)  # environment -> size of its file
+    problems: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def note(self) -> Iterator[None]:
+        """Take a DamagedError down as a problem."""
+        try:
+            yield
+        except DamagedError as error:
+            self.problems.append(str(error))
+
+
+def inspect(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
+    """Read and check all that the data directory at `path` holds; `meta` names the records to show.
+
+    Raises UsageError, DirectoryInUseError and FormatError; damage is in the report.
+    """
+    path = Path(path)
+    refuse_foreign(path, create=False)
+    lock = DirectoryLock(path, wait=0)
+    try:
+        report = Report(str(path))
+        with report.note():
+            report.directory = find_out(path) or ""
+        if not report.directory:
+            return report
+        marks = Marks(path / "marks", readonly=True)
+        try:
+            _inspect_environments(path, report, marks, meta)
+        finally:
+            marks.close()
+        return report
+    finally:
+        lock.release()
+
+
+def _inspect_environments(path: Path, report: Report, marks: Marks, meta: tuple[str, ...]) -> None:
+    for name in ENVIRONMENTS:
+        mark = marks.read(name)
+        if mark.unreadable:
+            report.problems.append(
+                f"damaged data at marks, {name}: {mark.unreadable} of 2 slots can't be read"
+            )
+        data = path / name / "data.mdb"
+        report.disk_bytes[name] = data.stat().st_size if data.exists() else 0
+    if report.disk_bytes["log"] or not marks.read("log").surely_new:
+        with report.note():
+            log = open_log(path / "log", marks, report.directory, readonly=True)
+            try:
+                _inspect_log(report, log)
+            finally:
+                log.close()
+    if report.disk_bytes["state"] or not marks.read("state").surely_new:
+        with report.note():
+            state = open_state(path / "state", marks, (FORMAT_VERSION, report.directory), readonly=True)
+            try:
+                _inspect_state(report, state, meta)
+            finally:
+                state.close()
+
+
+def _inspect_log(report: Report, log: LmdbLog) -> None:
+    report.tail, report.base = log.tail(), log.base()
+    partitions: dict[int, Partition] = {}
+    with report.note():
+        for row in log.rows():
+            for index, count, _, ended in row.parts:
+                partition = partitions.setdefault(index, Partition(index))
+                partition.records += count
+                partition.ended |= ended
+    whole = True
+    pieces = 0
+    for number in range(report.base + 1, report.tail + 1):
+        problems = len(report.problems)
+        with report.note():
+            (epoch,) = log.read(number - 1, 1)
+            for chunk in epoch.chunks:
+                partitions.setdefault(chunk.partition, Partition(chunk.partition)).held += chunk.count
+                report.log_bytes += len(chunk.raw)
+                pieces += pieces_of(len(chunk.raw))
+        whole &= len(report.problems) == problems
+    if whole and pieces != (found := log.pieces_held()):
+        report.problems.append(f"damaged data at log, records: {found} pieces are there instead of {pieces}")
+    report.partitions = [partitions[index] for index in sorted(partitions)]
+
+
+def _inspect_state(report: Report, state: LmdbState, meta: tuple[str, ...]) -> None:
+    identity = state.identity()
+    report.incarnation, report.generation = identity.incarnation, identity.generation
+    report.meta = {name: value for name in meta if (value := state.get_meta(name)) is not None}
+    report.checkpoint, report.folded = state.checkpoint(), state.folded()
+    with report.note():
+        state.record()
+    for checkpoint, count in state.manifest():
+        size = 0
+        for index in range(count):
+            with report.note():
+                size += len(state.chunk(checkpoint, index))
+        report.checkpoints.append((checkpoint, count, size))
+    found, expected = state.chunk_pieces()
+    if found < expected:  # More are there while a checkpoint is staged.
+        report.problems.append(
+            f"damaged data at state, chunks: {found} pieces are there instead of {expected}"
+        )
+    problems = [str(problem) for problem in state.row_problems()]
+    report.problems += problems
+    if not problems:
+        for step, _, _ in state.all_rows():
+            report.rows[step] = report.rows.get(step, 0) + 1
+
+
+def to_json(report: Report) -> dict[str, object]:
+    """Return the report as what `json.dumps` takes."""
+    return asdict(report)
+
+
+def to_lines(report: Report) -> list[str]:
+    """Return the report as text for people."""
+    held = sum(partition.held for partition in report.partitions)
+    lines = [
+        f"data directory  {report.path}",
+        f"format          {report.format_version}, id {report.directory or 'none yet'}",
+        f"life            incarnation {report.incarnation}, generation {report.generation}",
+        *(f"{name:<15} {value}" for name, value in report.meta.items()),
+        f"epochs          {report.base + 1} to {report.tail} in the log, {report.base} trimmed",
+        f"records         {held} in the log, {report.log_bytes} bytes",
+    ]
+    for partition in report.partitions:
+        end = ", ended" if partition.ended else ""
+        lines.append(
+            f"  partition {partition.index}   {partition.records} records, {partition.held} held{end}"
+        )
+    lines.append(f"checkpoint      {report.checkpoint or 'none yet'}")
+    for number, chunks, size in report.checkpoints:
+        lines.append(f"  of {number}   {chunks} chunks, {size} bytes")
+    for step, count in sorted(report.rows.items()):
+        lines.append(f"  step {step}   {count} rows")
+    lines += [f"on disk         {name} {size} bytes" for name, size in report.disk_bytes.items()]
+    lines += [f"PROBLEM         {problem}" for problem in report.problems]
+    if not report.problems:
+        lines.append("every digest matches")
+    return lines

@@ -1,0 +1,193 @@
+"""Apply: a durable epoch through the pipeline, slice by slice, in serial order.
+
+Invariant: an epoch is applied only when it is durable, the one before it was applied whole, and never twice in one life.
+A checkpoint may stand inside an epoch (after a call that failed under on_error="stop"): `skip` records of the epoch
+after it are applied already, and are not again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+from holdfast.core.epochs import Epoch
+from holdfast.core.errors import HoldfastError
+from holdfast.core.pipeline import Load, Pipeline, StopBeforeError
+from holdfast.core.positions import TIMER, Position
+from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Parts that go through the pipeline together."""
+
+    parts: list[Part]
+    turn: Turn | None  # given where its timers are to fire before the parts
+    start: int  # records of the epoch before it, in serial order
+
+    @property
+    def end(self) -> int:
+        """Records of the epoch up to its end."""
+        return self.start + sum(len(part.records) for part in self.parts)
+
+    def between(self, low: int, high: int | None) -> Slice | None:
+        """What of it lies in low … high; None if nothing does. Timers belong to the first record of their turn."""
+        if self.end < low or (self.end == low and self.parts) or (high is not None and self.start >= high):
+            return None
+        if self.start >= low and (high is None or self.end <= high):
+            return self
+        parts, at = [], self.start
+        for part in self.parts:
+            first = max(low - at, 0)
+            last = len(part.records) if high is None else min(len(part.records), high - at)
+            if first < last:
+                parts.append(replace(part, first=part.first + first, records=part.records[first:last]))
+            at += len(part.records)
+        return Slice(parts, self.turn if self.start >= low else None, max(self.start, low))
+
+    def serial(self, position: Position) -> int:
+        """Records of the epoch before the one at this position."""
+        turn, partition, number = position[:3]
+        at = self.start
+        if partition != TIMER:
+            for part in self.parts:
+                if (part.turn, part.partition) == (turn, partition) and 0 <= number - part.first < len(part.records):
+                    return at + int(number) - part.first
+                at += len(part.records)
+            raise AssertionError("a position outside of the slice that was worked on")
+        return at
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """An epoch can't be applied beyond `skip` of its records."""
+
+    skip: int
+    error: HoldfastError | None
+    touched: bool  # entities beyond them were touched: the work must be done again to end there
+
+
+class Apply:
+    """Applies epochs one after the other."""
+
+    def __init__(self, pipeline: Pipeline, *, live: bool, slice_records: int) -> None:
+        self.pipeline = pipeline
+        self.live = live
+        self.slice_records = slice_records
+        self.timed = pipeline.plan.timed
+        self.needs_times = pipeline.plan.uses_context
+        self.applied = 0  # the last epoch applied whole
+        self.skip = 0  # records of the one after it that are applied
+        self.time = 0  # of the last turn, as of `applied`
+        # partition -> (records applied, offset after them, ended, time of its last chunk), as of `applied`
+        self.positions: dict[int, tuple[int, object, bool, int]] = {}
+        self.records = 0  # applied in this life
+        self._last_time = 0
+
+    def run(self, epoch: Epoch, limit: int | None) -> Generator[Load, None, Stopped | None]:
+        """Apply an epoch; with a limit, only so many of its records."""
+        assert epoch.number == self.applied + 1, "epochs are applied in order, each once"
+        chunks = [self._decoded(epoch, index) for index in range(len(epoch.chunks))]
+        clocks = {partition: position[3] for partition, position in self.positions.items()}
+        again = Again(self.pipeline, epoch)
+        for whole in self._slices(epoch, chunks, clocks):
+            piece = whole.between(self.skip, limit)
+            if piece is None:
+                continue
+            stopped = yield from self._run_slice(piece, again)
+            if stopped is not None:
+                return stopped
+        if limit is not None:
+            self.skip = limit
+            return Stopped(limit, None, touched=False)
+        self.applied, self.skip = epoch.number, 0
+        self.time = self._last_time
+        for chunk in epoch.chunks:
+            end = chunk.first + chunk.count
+            self.positions[chunk.partition] = (end, chunk.offset, chunk.ended, clocks[chunk.partition])
+        return None
+
+    def _run_slice(self, piece: Slice, again: Again) -> Generator[Load, None, Stopped | None]:
+        try:
+            yield from self.pipeline.run_slice(piece.parts, piece.turn, again)
+        except StopBeforeError as stop:
+            skip = piece.serial(stop.position)
+            if not stop.touched:
+                self.pipeline.drop_slice()
+                before = piece.between(piece.start, skip)
+                if before is not None:
+                    earlier = yield from self._run_slice(replace(before, parts=list(map(again, before.parts))), again)
+                    if earlier is not None:
+                        return earlier
+                self.skip = skip
+            return Stopped(skip, stop.error, stop.touched)
+        self.records += piece.end - piece.start
+        return None
+
+    # --- slices
+
+    def _decoded(self, epoch: Epoch, index: int) -> DecodedChunk:
+        chunk = epoch.chunks[index]
+        records = self.pipeline.decode(chunk.partition, chunk.raw)
+        assert len(records) == chunk.count, "a block holds other records than were counted"
+        times = self.pipeline.record_times(chunk.partition, records) if self.needs_times else None
+        return DecodedChunk(chunk.partition, chunk.first, records, times, chunk.time)
+
+    def _slices(self, epoch: Epoch, chunks: list[DecodedChunk], clocks: dict[int, int]) -> Iterator[Slice]:
+        if self.needs_times or len(chunks) != 1:
+            at_least = epoch.time if self.live else 0
+            turns = list(turns_of(chunks, live=self.live, clocks=clocks, time=max(self.time, at_least)))
+            self._last_time = turns[-1].time
+            self._note_times(turns)
+            yield from self._slices_of_turns(turns)
+            return
+        chunk = chunks[0]
+        clocks[chunk.partition] = max(chunk.time, clocks.get(chunk.partition, 0))
+        self._last_time = max(self.time, clocks[chunk.partition])
+        size = self.slice_records
+        for start in range(0, len(chunk.records), size):
+            part = Part(0, chunk.partition, chunk.first + start, chunk.records[start : start + size])
+            yield Slice([part], None, start)
+
+    def _slices_of_turns(self, turns: list[Turn]) -> Iterator[Slice]:
+        """Turns are put together up to the size of a slice, unless their timers keep them apart."""
+        start, parts, count = 0, [], 0
+        for turn in turns:
+            head: Turn | None = turn if self.timed else None
+            for part in turn.parts:
+                for at in range(0, len(part.records), self.slice_records):
+                    records = part.records[at : at + self.slice_records]
+                    parts.append(replace(part, first=part.first + at, records=records))
+                    count += len(records)
+                    if count >= self.slice_records:
+                        yield Slice(parts, head, start)
+                        start, parts, count, head = start + count, [], 0, None
+            if self.timed and (parts or head is not None):
+                yield Slice(parts, head, start)
+                start, parts, count = start + count, [], 0
+        if parts:
+            yield Slice(parts, None, start)
+
+    def _note_times(self, turns: list[Turn]) -> None:
+        """For contexts: when each partition's part of each turn was."""
+        times = self.pipeline.times
+        times.clear()
+        for turn in turns:
+            times[turn.number, TIMER] = turn.time
+            for partition, time in turn.part_times.items():
+                times[turn.number, partition] = time
+
+
+class Again:
+    """Decodes parts anew: user functions may have changed the records before one of them raised."""
+
+    def __init__(self, pipeline: Pipeline, epoch: Epoch) -> None:
+        self.pipeline = pipeline
+        self.chunks = {chunk.partition: chunk for chunk in epoch.chunks}
+
+    def __call__(self, part: Part) -> Part:
+        """The same part with records of its own."""
+        chunk = self.chunks[part.partition]
+        start = part.first - chunk.first
+        records = self.pipeline.decode(part.partition, chunk.raw)[start : start + len(part.records)]
+        return replace(part, records=records)

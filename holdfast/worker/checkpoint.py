@@ -1,0 +1,238 @@
+"""Checkpoint: a cut written to disk, in slices between epochs, without stopping the stream.
+
+Order, each step durable before the next is ordered: chunks staged · sinks synced up to their tokens · record complete ·
+log trimmed. Chunks count only through the record, so a crash anywhere leaves the checkpoint before it whole.
+Compaction is a sweep: when the rows on disk exceed twice the live entities, each checkpoint also rewrites a part of the
+clean ones; when all were rewritten, the chunks of checkpoints before the sweep hold nothing that is not held later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from itertools import islice
+from typing import Any, Final
+
+import msgpack
+
+from holdfast.core.entities import Book, Entity, Row
+from holdfast.core.errors import ValueTypeError
+from holdfast.core.images import pack
+from holdfast.core.types import TypeRegistry
+from holdfast.worker.effects import CompleteCheckpoint, Effect, StageChunks, SyncSinks, TakeToken, TrimLog
+from holdfast.worker.events import TokenTaken
+from holdfast.worker.settings import Settings
+
+ROWS_FREE: Final = 20_000  # on disk before compaction is worth a thought
+SWEEP_CHECKPOINTS: Final = 4  # over which a sweep spreads its work
+SOURCE_STEP: Final = "$source"  # system steps: their entities are the offsets of partitions …
+SINK_STEP: Final = "$sink"  # … and the output numbers of sinks
+
+
+class Phase(Enum):
+    """What the checkpoint that is being written waits for."""
+
+    IDLE = "idle"
+    WRITING = "writing"  # slices, their staging and the sinks' tokens
+    SYNCING = "syncing"  # the sinks
+    COMPLETING = "completing"  # its record
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the store keeps of the last complete checkpoint, beside its chunks."""
+
+    checkpoint: int
+    epoch: int  # everything up to it is applied …
+    skip: int  # … and so many records of the epoch after it
+    time: int  # of the last turn
+    generation: int
+    ended: bool  # all sources had ended and everything was sealed
+    clean: bool  # made by a stop: nothing beyond it was delivered
+    rows: int  # on disk, in the chunks that count
+
+    def pack(self) -> bytes:
+        """As stored."""
+        packed: bytes = msgpack.packb(
+            [self.checkpoint, self.epoch, self.skip, self.time, self.generation, self.ended, self.clean, self.rows]
+        )
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Record:
+        """What `pack` packed."""
+        return cls(*msgpack.unpackb(packed))
+
+
+@dataclass(slots=True)
+class Writing:
+    """The checkpoint being written."""
+
+    record: Record
+    sources: list[Row]
+    sinks: dict[int, int]  # sink -> number of its last output at the cut
+    steps: list[tuple[str, Book]]
+    tokens: dict[int, object] = field(default_factory=dict)
+    staged: int = 0
+    ordered: int = 0
+    rows: int = 0
+    entities_packed: bool = False
+    sinks_packed: bool = False
+
+
+class Checkpoints:
+    """Writes one checkpoint after the other."""
+
+    def __init__(self, books: Mapping[str, Book], sink_names: Sequence[str], registry: TypeRegistry, settings: Settings):
+        self.books = dict(books)
+        self.sink_names = sink_names
+        self.registry = registry
+        self.settings = settings
+        self.phase = Phase.IDLE
+        self.writing: Writing | None = None
+        self.last: Record | None = None
+        self.rows_on_disk = 0
+        self.rows_of_sweep = 0  # of them in checkpoints since the sweep began
+        self.sweep_since = 0  # the first checkpoint of the sweep under way, 0 for none
+        self.sweep: Iterator[tuple[str, Entity]] = iter(())
+        self.sweep_part = 0
+        self.sweep_over = False
+
+    def restore(self, record: Record) -> None:
+        """The checkpoint resumed from."""
+        self.last = record
+        self.rows_on_disk = record.rows
+
+    @property
+    def dirty(self) -> int:
+        """Entities touched since the last cut."""
+        return sum(len(book.dirty) for book in self.books.values())
+
+    # --- making one
+
+    def begin(self, record: Record, sources: list[Row], sinks: dict[int, int]) -> list[Effect]:
+        """Freeze the cut. The tokens are taken in the sinks' order of deliveries, at this very place."""
+        assert self.phase is Phase.IDLE
+        self.phase = Phase.WRITING
+        for book in self.books.values():
+            book.freeze()
+        self._begin_sweep(record.checkpoint)
+        self.writing = Writing(record, sources, sinks, list(self.books.items()))
+        return [TakeToken(sink, record.checkpoint) for sink in sinks]
+
+    def _begin_sweep(self, checkpoint: int) -> None:
+        live = sum(len(book.entities) for book in self.books.values())
+        if self.sweep_since == 0 and self.rows_on_disk > 2 * live + ROWS_FREE:
+            self.sweep_since = checkpoint
+            self.sweep_over = False
+            self.rows_of_sweep = 0
+            self.sweep_part = live // SWEEP_CHECKPOINTS + 1
+            self.sweep = iter([(name, e) for name, book in self.books.items() for e in book.entities.values()])
+
+    def slice(self, *, all_of_it: bool = False) -> list[Effect]:
+        """Pack some more entities; the last slice carries the system's own."""
+        writing = self.writing
+        if writing is None or writing.entities_packed:
+            return []
+        most = 1 << 60 if all_of_it else self.settings.rows_per_slice
+        chunks = []
+        while writing.steps and most > 0:
+            name, book = writing.steps[0]
+            rows = book.take_rows(most)
+            most -= max(len(rows), 1)
+            if rows:
+                chunks.append(self._pack(name, rows))
+                writing.rows += len(rows)
+            if book.is_written:
+                writing.steps.pop(0)
+        if not writing.steps:
+            chunks += self._sweep_chunks(writing)
+            chunks.append(pack(SOURCE_STEP, writing.sources, self.registry))
+            writing.entities_packed = True
+            return [*self._stage(chunks), *self._finish_packing()]
+        return self._stage(chunks)
+
+    def _pack(self, step: str, rows: list[Row]) -> bytes:
+        try:
+            return pack(step, rows, self.registry)
+        except ValueTypeError as error:
+            raise ValueTypeError(f"the state of step {step!r} is not a value: {error}") from error
+
+    def _sweep_chunks(self, writing: Writing) -> list[bytes]:
+        if self.sweep_since == 0:
+            return []
+        part = list(islice(self.sweep, self.sweep_part))
+        self.sweep_over = len(part) < self.sweep_part
+        chunks = []
+        for name, book in self.books.items():
+            clean = book.take_clean(e for owner, e in part if owner == name)
+            for start in range(0, len(clean), self.settings.rows_per_slice):
+                chunks.append(self._pack(name, clean[start : start + self.settings.rows_per_slice]))
+            writing.rows += len(clean)
+        return chunks
+
+    def _stage(self, chunks: list[bytes]) -> list[Effect]:
+        assert self.writing is not None
+        self.writing.ordered += len(chunks)
+        return [StageChunks(self.writing.record.checkpoint, tuple(chunks))] if chunks else []
+
+    def _finish_packing(self) -> list[Effect]:
+        """Once all tokens are there, the last chunk: the sinks' entities."""
+        writing = self.writing
+        assert writing is not None
+        if not writing.entities_packed or writing.sinks_packed or len(writing.tokens) < len(writing.sinks):
+            return []
+        rows = [
+            Row(self.sink_names[sink], (number, writing.tokens[sink]), None) for sink, number in writing.sinks.items()
+        ]
+        writing.sinks_packed = True
+        return self._stage([pack(SINK_STEP, rows, self.registry)])
+
+    # --- answers
+
+    def token_taken(self, event: TokenTaken) -> list[Effect]:
+        """A sink has said where it stands."""
+        if self.writing is None or event.checkpoint != self.writing.record.checkpoint:
+            return []
+        self.writing.tokens[event.sink] = event.token
+        return self._finish_packing()
+
+    def chunks_staged(self, checkpoint: int, chunks: int) -> list[Effect]:
+        """Chunks are on disk; when all are, the sinks follow."""
+        writing = self.writing
+        if writing is None or checkpoint != writing.record.checkpoint:
+            return []
+        writing.staged += chunks
+        assert writing.staged <= writing.ordered
+        if writing.sinks_packed and writing.staged == writing.ordered:
+            self.phase = Phase.SYNCING
+            return [SyncSinks(checkpoint)]
+        return []
+
+    def sinks_synced(self, checkpoint: int) -> list[Effect]:
+        """Outputs up to the cut are durable: now, and not before, the record may be."""
+        writing = self.writing
+        if writing is None or checkpoint != writing.record.checkpoint:
+            return []
+        assert self.phase is Phase.SYNCING
+        self.phase = Phase.COMPLETING
+        self.rows_on_disk += writing.rows
+        self.rows_of_sweep += writing.rows
+        drop = 0
+        if self.sweep_over:
+            drop, self.rows_on_disk = self.sweep_since, self.rows_of_sweep
+        writing.record = replace(writing.record, rows=self.rows_on_disk)
+        return [CompleteCheckpoint(checkpoint, writing.record.pack(), drop)]
+
+    def completed(self, checkpoint: int) -> list[Effect]:
+        """It counts: what the log holds before it is not needed any more."""
+        writing = self.writing
+        if writing is None or checkpoint != writing.record.checkpoint:
+            return []
+        assert self.phase is Phase.COMPLETING
+        self.phase = Phase.IDLE
+        if self.sweep_over:
+            self.sweep_since, self.sweep_over = 0, False
+        self.last, self.writing = writing.record, None
+        return [TrimLog(self.last.epoch)]

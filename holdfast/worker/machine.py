@@ -1,0 +1,437 @@
+"""The worker: one parent that dispatches, one file per phase of its life.
+
+    Started ─ return ─ replay ─┬─ intake ─ log ─ apply ─ deliver ─┬─ Finish
+                               └──── cut, checkpoint, trim ───────┘
+Events in (`events`), effects out (`effects`); no clock, no disk, no thread. Per epoch, in this order: its records are cut
+and logged (intake), the log has synced, it is applied, its outputs are delivered. A cut after it may become a checkpoint.
+Invariants (`check_invariants`): durable <= closed, applied <= durable, delivered <= applied, checkpoint <= applied; at
+most `epochs_in_flight` epochs are closed and not applied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from holdfast.core.entities import Row
+from holdfast.core.epochs import Epoch
+from holdfast.core.errors import DamagedError, HoldfastError, ProcessingError, ValueTypeError
+from holdfast.core.pipeline import Load, Pipeline, ReturnNeededError
+from holdfast.core.plan import Plan
+from holdfast.core.types import TypeRegistry
+from holdfast.replication.progress import Progress
+from holdfast.worker.apply import Apply, Stopped
+from holdfast.worker.checkpoint import Checkpoints, Phase, Record
+from holdfast.worker.cut import CutPolicy
+from holdfast.worker.deliver import Delivery
+from holdfast.worker.effects import AppendLog, Effect, Finish, Return, WakeAt
+from holdfast.worker.events import (
+    CheckpointCompleted,
+    ChunksRead,
+    ChunksStaged,
+    Delivered,
+    Event,
+    LogRead,
+    LogSynced,
+    RowsLoaded,
+    SinksSynced,
+    SourceRead,
+    Started,
+    StopAsked,
+    Ticked,
+    TokenTaken,
+)
+from holdfast.worker.intake import Intake
+from holdfast.worker.returning import Returning
+from holdfast.worker.settings import Settings
+
+SELF = 0  # the only member
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a worker has done in this life, for progress and summary."""
+
+    records: int
+    outputs: int
+    skipped: dict[str, int]  # step -> calls that failed and were skipped or became dead letters
+    epochs: int
+    checkpoints: int
+    entities: int
+    replayed: int
+    epoch: int  # applied
+    sealed: int
+    resumed_from: int  # epoch of the checkpoint
+
+
+class Worker:
+    """One worker's machine. A return in the same process makes a new one."""
+
+    def __init__(
+        self, plan: Plan, partitions: Sequence[tuple[int, str]], settings: Settings, registry: TypeRegistry
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful)
+        books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
+        renamed = {step.was: step.name for step in plan.stateful if step.was is not None}
+        self.sink_names = [step.name for step in plan.sinks]
+        self.returning = Returning(books, renamed, registry, settings)
+        self.intake = Intake(len(partitions), settings, live=plan.live, times=self._times)
+        self.apply = Apply(self.pipeline, live=plan.live, slice_records=settings.slice_records)
+        self.delivery = Delivery(len(plan.sinks))
+        self.checkpoints = Checkpoints(books, self.sink_names, registry, settings)
+        self.cuts = CutPolicy(settings, 0)
+        self.progress = Progress([SELF], 0)
+        self.logged: deque[Epoch] = deque()  # closed, not yet applied
+        self.work: Generator[Load, None, Stopped | None] | None = None  # an epoch that waits for entities
+        self.stopped: Stopped | None = None
+        self.stopping = False
+        self.running = False  # the return is over
+        self.finished = False
+        self.now = 0
+        self.work_began: int | None = None  # when the epoch just applied was begun
+        self.waited_for = 0  # the epoch that work last waited for
+        self.wake: int | None = None
+        self.first_output = [0] * len(plan.sinks)
+        self.made = 0  # checkpoints
+        self.final: Record | None = None  # the last checkpoint of this life, once it is under way
+        self._handlers: dict[type, Callable[[Any], list[Effect]]] = {
+            Started: self._started,
+            ChunksRead: self._chunks_read,
+            LogRead: self._log_read,
+            SourceRead: self._source_read,
+            LogSynced: self._log_synced,
+            Delivered: self._delivered,
+            TokenTaken: self.checkpoints.token_taken,
+            ChunksStaged: lambda e: self.checkpoints.chunks_staged(e.checkpoint, e.chunks),
+            SinksSynced: lambda e: self.checkpoints.sinks_synced(e.checkpoint),
+            CheckpointCompleted: self._completed,
+            RowsLoaded: lambda e: [],
+            Ticked: lambda e: [],
+            StopAsked: self._stop_asked,
+        }
+
+    def handle(self, event: Event) -> list[Effect]:
+        """The only entrance. Returns orders to be carried out in their order."""
+        if self.finished:
+            return []
+        self._note_time(event.now)
+        try:
+            effects = self._handlers[type(event)](event)
+            if not self.finished and self.running:
+                effects += self._advance()
+        except ReturnNeededError as needed:
+            return self._return(Return(self.settings.careful | {needed.step}, None, None))
+        except ValueTypeError as error:
+            return self._finish(ProcessingError(str(error)), ended=False)
+        return effects
+
+    def _note_time(self, now: int) -> None:
+        if self.work_began is not None:
+            self.intake.worked(now - self.work_began)
+            self.work_began = None
+        self.now = now
+
+    # --- return
+
+    def _started(self, event: Started) -> list[Effect]:
+        self.cuts.last = event.now
+        effects = self.returning.started(event)
+        if event.log_tail < self.returning.epoch:
+            what = f"it ends with epoch {event.log_tail}, the checkpoint with {self.returning.epoch}"
+            return self._finish(DamagedError("log", what), ended=False)
+        return effects or self._returned()
+
+    def _chunks_read(self, event: ChunksRead) -> list[Effect]:
+        for chunk in event.chunks:
+            self.returning.restore(chunk)
+        return self._returned() if event.last else []
+
+    def _returned(self) -> list[Effect]:
+        """The state of the checkpoint is restored: everything starts at its epoch."""
+        returning, record = self.returning, self.returning.record
+        epoch = returning.epoch
+        for index, (number, offset, ended, clock) in returning.partitions.items():
+            self.intake.restore(index, number, offset, ended=ended, clock=clock)
+            self.apply.positions[index] = (number, offset, ended, clock)
+        for sink, name in enumerate(self.sink_names):
+            self.delivery.restore(sink, *returning.sinks.get(name, (0, None)))
+            self.first_output[sink] = self.delivery.sinks[sink].number
+        self.intake.closed = self.apply.applied = epoch
+        self.progress = Progress([SELF], epoch)
+        self.progress.advance(SELF, durable=returning.tail)
+        if record is not None:
+            self.checkpoints.restore(record)
+            self.apply.skip = record.skip
+            self.apply.time = self.intake.time = record.time
+            if record.ended and returning.tail == epoch:
+                return self._finish(None, ended=True)
+        self.running = True
+        return [*self.delivery.open(epoch), *self.returning.ask()]
+
+    def _log_read(self, event: LogRead) -> list[Effect]:
+        for epoch in self.returning.log_read(event):
+            self.intake.replayed(epoch)
+            self.logged.append(epoch)
+        return []
+
+    # --- intake and log
+
+    def _times(self, partition: int, raw: bytes) -> int | None:
+        """The greatest record time of a block; None where the source has no times."""
+        if self.pipeline.record_times(partition, []) is None:
+            return None
+        times = self.pipeline.record_times(partition, self.pipeline.decode(partition, raw))
+        return None if times is None else max(times, default=0)
+
+    def _source_read(self, event: SourceRead) -> list[Effect]:
+        self.intake.read(event)
+        return []
+
+    def _log_synced(self, event: LogSynced) -> list[Effect]:
+        assert event.epoch <= self.intake.closed, "the log has synced what it was never given"
+        self.progress.advance(SELF, durable=event.epoch)
+        return []
+
+    def _delivered(self, event: Delivered) -> list[Effect]:
+        self.delivery.acknowledged(event.sink, event.last)
+        self._note_delivered()
+        return []
+
+    def _note_delivered(self) -> None:
+        self.progress.advance(SELF, replicated=self.apply.applied, delivered=self.delivery.delivered)
+
+    def _stop_asked(self, event: Event) -> list[Effect]:
+        self.stopping = self.intake.stopping = True
+        return []
+
+    # --- the way forward, after every event
+
+    def _advance(self) -> list[Effect]:
+        effects = self._close_epochs()
+        effects += self._apply_epochs()
+        if self.finished:
+            return effects
+        effects += self._close_epochs()
+        effects += self._checkpoint()
+        effects += self._end()
+        if not self.finished:
+            effects += self._set_wake()
+        return effects
+
+    def _close_epochs(self) -> list[Effect]:
+        """Cut epochs from what was read, and ask for more."""
+        if self.stopped is not None:
+            return []
+        if not self.returning.is_over:
+            return [] if self.logged else self.returning.ask()
+        effects: list[Effect] = [] if self.intake.opened else self.intake.open()
+        while self._may_close():
+            if self.intake.is_ready:
+                epoch = self.intake.cut(self.now)
+            elif self._alarm_is_due():
+                epoch = self.intake.cut(self.now, alarm=True)
+            else:
+                break
+            self.logged.append(epoch)
+            effects.append(AppendLog(epoch))
+            effects += self.intake.ask() if self._may_close() else []
+        if self._may_close():
+            effects += self.intake.ask()
+        return effects
+
+    def _may_close(self) -> bool:
+        if len(self.logged) >= self.settings.epochs_in_flight:
+            return False
+        if self.apply.applied - self.progress.delivered > self.settings.undelivered_max:
+            return False
+        # Live records wait for the commit under way: what comes meanwhile is the next epoch.
+        return not self.plan.live or self.progress.durable == self.intake.closed
+
+    def _alarm_is_due(self) -> bool:
+        """With live sources a due timer alone opens an epoch."""
+        if not self.plan.live or self.stopping or self.intake.has_ended or self.logged:
+            return False
+        due = self._next_alarm()
+        return due is not None and due <= self.now
+
+    def _next_alarm(self) -> int | None:
+        return min((d for book in self._timed_books() if (d := book.next_due()) is not None), default=None)
+
+    def _timed_books(self) -> list[Any]:
+        return [book for book in self.pipeline.books.values() if book.timed] if self.plan.timed else []
+
+    def _apply_epochs(self) -> list[Effect]:
+        """Apply what is durable."""
+        effects: list[Effect] = []
+        began = self.now
+        while self.stopped is None and self._may_apply():
+            if self.work is None:
+                self.work = self.apply.run(self.logged[0], self._limit(self.logged[0]))
+            try:
+                next(self.work)
+            except StopIteration as end:
+                self.work = None
+                effects += self._applied(self.logged[0], end.value)
+                self.work_began = began
+                if self.finished:
+                    break
+                effects += self.checkpoints.slice()
+                effects += self._begin_checkpoint_if_due()
+        return effects
+
+    def _may_apply(self) -> bool:
+        if not self.logged:
+            return False
+        epoch = self.logged[0].number
+        if epoch > self.progress.durable:
+            if epoch != self.waited_for:
+                self.waited_for = epoch
+                self.intake.waited()
+            return False
+        return self.apply.applied - self.progress.delivered <= self.settings.undelivered_max
+
+    def _limit(self, epoch: Epoch) -> int | None:
+        stop_before = self.settings.stop_before
+        return stop_before[1] if stop_before is not None and epoch.number == stop_before[0] else None
+
+    def _applied(self, epoch: Epoch, stopped: Stopped | None) -> list[Effect]:
+        """An epoch was worked off, or as much of it as can be."""
+        if stopped is not None and stopped.touched:
+            return self._return(Return(self.settings.careful, (epoch.number, stopped.skip), stopped.error))
+        if stopped is None:
+            self.logged.popleft()
+        else:
+            self.stopped = replace(stopped, error=stopped.error or self.settings.stop_error)
+            self.stopping = self.intake.stopping = True
+        self.cuts.applied(sum(len(chunk.raw) for chunk in epoch.chunks))
+        effects = self.delivery.hand_out(epoch.number, self.pipeline.take_outputs(), durable=self.progress.durable)
+        self._note_delivered()
+        return effects
+
+    # --- cut and checkpoint
+
+    def _begin_checkpoint_if_due(self) -> list[Effect]:
+        if self.checkpoints.phase is not Phase.IDLE or self.stopped is not None:
+            return []
+        if not self.cuts.is_due(self.now, dirty=self.checkpoints.dirty):
+            return []
+        return self._begin_checkpoint(ended=False, clean=False)
+
+    def _begin_checkpoint(self, *, ended: bool, clean: bool) -> list[Effect]:
+        last = self.checkpoints.last
+        record = Record(
+            checkpoint=last.checkpoint + 1 if last is not None else 1,
+            epoch=self.apply.applied,
+            skip=self.apply.skip,
+            time=self.apply.time,
+            generation=self.settings.generation,
+            ended=ended,
+            clean=clean,
+            rows=0,
+        )
+        self.cuts.made(self.now)
+        self.made += 1
+        if clean:
+            self.final = record
+        sinks = {index: own.number for index, own in enumerate(self.delivery.sinks)}
+        return self.checkpoints.begin(record, self._source_rows(), sinks)
+
+    def _source_rows(self) -> list[Row]:
+        """The partitions' entities, as of the last epoch applied whole."""
+        return [Row(index, position, None) for index, position in self.apply.positions.items()]
+
+    def _checkpoint(self) -> list[Effect]:
+        effects: list[Effect] = []
+        if self.checkpoints.phase is Phase.WRITING:
+            # Nothing waits for this worker while no epoch is in flight: then a checkpoint may take its time at once.
+            effects += self.checkpoints.slice(all_of_it=self._is_idle())
+        elif not self.logged and not self._is_ending():
+            effects += self._begin_checkpoint_if_due()
+        return effects
+
+    def _completed(self, event: CheckpointCompleted) -> list[Effect]:
+        return self.checkpoints.completed(event.checkpoint)
+
+    # --- the end
+
+    def _is_idle(self) -> bool:
+        return not self.logged or self.stopped is not None
+
+    def _is_ending(self) -> bool:
+        """Whether all that will be applied in this life is applied."""
+        if self.stopped is not None:
+            return True
+        if self.logged or not self.returning.is_over:
+            return False
+        if self.stopping:
+            return not any(p.waiting for p in self.intake.partitions)
+        return self.intake.opened and self.intake.has_ended
+
+    def _end(self) -> list[Effect]:
+        """Seal, checkpoint, finish."""
+        if not self._is_ending() or self.checkpoints.phase is not Phase.IDLE:
+            return []
+        if self.delivery.delivered < self.apply.applied or self.delivery.waiting:
+            return []
+        if self.final is None:
+            ended = self.intake.has_ended and self.stopped is None
+            begun = self._begin_checkpoint(ended=ended, clean=True)
+            return [*begun, *self.checkpoints.slice(all_of_it=True)]
+        return self._finish(self.stopped.error if self.stopped else None, ended=self.final.ended)
+
+    def _finish(self, error: HoldfastError | None, *, ended: bool) -> list[Effect]:
+        self.finished = True
+        return [Finish(error, ended)]
+
+    def _return(self, order: Return) -> list[Effect]:
+        self.finished = True
+        return [order]
+
+    def _set_wake(self) -> list[Effect]:
+        """When there is something to do although nothing happens."""
+        times = [self.cuts.due_at() if self.checkpoints.phase is Phase.IDLE else None]
+        if self.plan.live and not self.intake.has_ended:
+            times.append(self._next_alarm())
+        wake = min((t for t in times if t is not None), default=None)
+        if wake == self.wake:
+            return []
+        self.wake = wake
+        return [WakeAt(wake)]
+
+    # --- looking at it
+
+    @property
+    def busy(self) -> bool:
+        """Whether Ticked events bring it forward: a checkpoint is being written in slices."""
+        return not self.finished and self.checkpoints.phase is Phase.WRITING
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was done in this life."""
+        return Statistics(
+            records=self.apply.records,
+            outputs=sum(own.number - first for own, first in zip(self.delivery.sinks, self.first_output, strict=True)),
+            skipped={self.plan.steps[i].name: n for i, n in self.pipeline.skipped.items()},
+            epochs=self.apply.applied - self.returning.epoch,
+            checkpoints=self.made,
+            entities=sum(len(book.entities) for book in self.pipeline.books.values()),
+            replayed=max(0, self.returning.tail - self.returning.epoch),
+            epoch=self.apply.applied,
+            sealed=self.progress.sealed,
+            resumed_from=self.returning.epoch,
+        )
+
+    def check_invariants(self) -> None:
+        """Assert what must hold after every event."""
+        if not self.running or self.finished:
+            return
+        durable, applied = self.progress.durable, self.apply.applied
+        assert applied <= durable, "an epoch was applied before it was durable"
+        assert durable <= max(self.intake.closed, self.returning.tail)
+        assert self.delivery.delivered <= applied + (1 if self.stopped else 0)
+        assert self.checkpoints.last is None or self.checkpoints.last.epoch <= applied
+        assert len(self.logged) <= self.settings.epochs_in_flight or not self.returning.is_over

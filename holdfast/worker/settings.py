@@ -1,0 +1,27 @@
+"""What a worker is told before it starts: limits and the circumstances of its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.core.errors import HoldfastError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits with the reasons for their values; tests and the simulator draw cruel ones."""
+
+    generation: int = 1
+    checkpoint_ms: int = 1000  # work done again after a crash, against what a checkpoint costs
+    epoch_bytes_min: int = 16 * 1024  # a commit costs as much as about 700 messages: smaller is all commit
+    epoch_bytes_max: int = 256 * 1024  # larger epochs add latency and no throughput (measured)
+    epoch_ms_max: int = 40  # work of one epoch beyond which epochs are made smaller
+    epochs_in_flight: int = 3  # logged but not yet applied: one at work, one committed, one on its way
+    undelivered_max: int = 16  # epochs applied ahead of the slowest sink
+    slice_records: int = 128  # locality: larger slices leave the cache, smaller ones pay per slice
+    rows_per_slice: int = 4000  # of a checkpoint, encoded between two epochs: about a millisecond
+    replay_bytes: int = 1024 * 1024  # of the log, read at a time
+    entities_in_memory: int | None = None
+    careful: frozenset[int] = frozenset()  # steps that work carefully (or, sinks, encode at once) from the start
+    stop_before: tuple[int, int] | None = None  # (epoch, records of it to work off), then end with `stop_error`
+    stop_error: HoldfastError | None = None

@@ -1,0 +1,15 @@
+"""A zoo of small applications that every way to run holdfast must get right: the reference, the engine, simulators."""
+
+from __future__ import annotations
+
+from tests.zoo.case import Case, identical
+
+__all__ = ["Case", "all_cases", "identical"]
+
+
+def all_cases() -> list[Case]:
+    """Every case; names are unique."""
+    from tests.zoo import entities, failures, identities, shapes, timers, values  # noqa: PLC0415
+
+    modules = (shapes, values, entities, failures, timers, identities)
+    return [case for module in modules for case in module.CASES]
