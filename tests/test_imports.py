@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "connectors": ("core", "connectors"),
     "runtime": _RUNTIME,
     "chaos": (*_RUNTIME, "chaos"),
-    "cli": (*_RUNTIME, "chaos", "cli"),
+    "cli": (*_RUNTIME, "chaos", "cli", ""),  # the package itself for its version
     "": ("core", "sources", "sinks", "testing", "runtime", "cli"),
     "sources": ("core", "connectors"),
     "sinks": ("core", "connectors"),

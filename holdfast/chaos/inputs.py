@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from holdfast.connectors.memory import MemorySource
-from holdfast.core.reference import At
+from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry
 
 BYTES_MAX = 1 << 62  # records are counted here, never bytes
@@ -48,8 +48,9 @@ class SimulatedSource:
         """The times of the records that were decoded last."""
         if not self.timed:
             return None
-        assert self._times is not None
-        assert self._times[0] is records, "times are asked for the records just decoded"
+        if not records:
+            return []
+        assert self._times is not None and self._times[0] is records, "times are asked for the records just decoded"
         return self._times[1]
 
     def cut(self, raw: bytes, count: int) -> int:

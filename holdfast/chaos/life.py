@@ -115,9 +115,13 @@ class Life:
     def _tick(self) -> None:
         if self.ended:
             return
-        if any(not channel.idle for name, channel in self._channels.items() if not name.startswith("source")):
+        if not self._inbox and self._is_something_under_way():
             self.arrive(events.Ticked)
         self._at.schedule.after(self._at.tick_ms * self._at.random.uniform(0.3, 1.7), self._tick)
+
+    def _is_something_under_way(self) -> bool:
+        """Whether there will be an answer; a live source may stay silent for ever."""
+        return any(not channel.idle for name, channel in self._channels.items() if not name.startswith("source"))
 
     def _wake_at(self, time: int | None) -> None:
         self._wake = time

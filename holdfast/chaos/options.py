@@ -24,7 +24,8 @@ ROWS_PER_SLICE = (4000, 1, 3, 20)
 REPLAY_BYTES = (1_048_576, 1, 500)
 ENTITIES_IN_MEMORY = (None, None, None, 1, 2, 5, 20, 1000)
 TICK_MS = (5.0, 1.0, 50.0)
-COPIES = (1, 2, 4, 8)  # how many times over an application gets its input
+COPIES = (1, 2, 4, 8)
+RECORDS_MAX = (400, 5, 30, 130)
 # Milliseconds that a work takes on average: log commits, state, rows, syncs, sinks, sources; and the machine's handling.
 LATENCIES_MS = {
     "log": (2.0, 0.1, 15.0, 100.0),
@@ -45,7 +46,10 @@ class Options:
 
     seed: int
     application: str
-    copies: int
+    copies: int  # of its input, one after the other …
+    records_max: int  # … and so many records of each partition
+    untimed: bool  # records lose the times they have: the logged clock counts
+    strict: bool  # whatever fails stops the application
     live: bool  # the records arrive over time
     ends: bool  # a live input says when it is over; otherwise a stop is asked for at the end
     notices_end: bool  # a finite input says so with its last record
@@ -60,7 +64,8 @@ class Options:
     def lines(self) -> list[str]:
         """Return the options as text, one a line."""
         shown = [
-            f"seed {self.seed}, application {self.application!r} with {self.copies} x its input",
+            f"seed {self.seed}, application {self.application!r} with {self.copies} x its input, at most"
+            f" {self.records_max} records a partition, untimed {self.untimed}, strict {self.strict}",
             f"live {self.live}, ends {self.ends}, sinks {self.sinks}, columns {self.columns}, tick {self.tick_ms} ms",
             str(self.settings),
             f"latencies {self.latencies_ms}",
@@ -80,6 +85,9 @@ def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | No
         seed=seed,
         application=random.choice(applications),
         copies=random.choice(COPIES),
+        records_max=random.choice(RECORDS_MAX),
+        untimed=random.random() < 0.4,
+        strict=random.random() < 0.1,
         live=live,
         ends=not live or random.random() < 0.6,
         notices_end=random.random() < 0.5,

@@ -16,6 +16,7 @@ from holdfast.chaos.options import Options
 from holdfast.core.application import Application
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.plan import Plan
+from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry, collect
 from holdfast.core.values import encode
 from holdfast.runtime.fingerprint import functions_of
@@ -31,12 +32,19 @@ class Subject:
     build: Callable[[], Application]
     inputs: Records
 
-    def times(self, copies: int) -> Records:
-        """The input, several times over."""
+    def records(self, options: Options) -> Records:
+        """The input as the options want it: several times over, cut off, without its times."""
         return {
-            source: {name: [*records] * copies for name, records in partitions.items()}
+            source: {
+                name: [_without_time(r) if options.untimed else r for r in ([*records] * options.copies)[: options.records_max]]
+                for name, records in partitions.items()
+            }
             for source, partitions in self.inputs.items()
         }
+
+
+def _without_time(record: object) -> object:
+    return record.record if isinstance(record, At) else record
 
 
 class SimulatedSink:
@@ -75,6 +83,9 @@ class Build:
         self.sinks = []
         for step in self.application.sources:
             step.source = sources[step.name]
+        if options.strict:
+            for step in self.application.steps:
+                step.on_error = "stop"
         for number, step in enumerate(self.application.sinks):
             kind = options.sinks[number % len(options.sinks)]
             step.sink = SimulatedSink(kind, columns=options.columns)

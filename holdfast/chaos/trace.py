@@ -12,6 +12,8 @@ from dataclasses import fields
 
 import xxhash
 
+from holdfast.worker.events import Ticked
+
 KEPT_LINES = 200
 
 
@@ -26,7 +28,10 @@ class Trace:
 
     def event(self, now: float, event: object) -> None:
         """A machine handled an event. Its orders stand before it."""
-        self.note(now, f"event {describe(event)}")
+        line = f"{now:12.3f}    event {describe(event)}"
+        if type(event) is Ticked and self.last and self.last[-1].endswith("event Ticked()"):
+            self.last.pop()  # of many in a row the last is enough
+        self._add(line)
 
     def effect(self, effect: object) -> None:
         """A machine gave an order."""

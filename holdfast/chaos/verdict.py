@@ -6,7 +6,7 @@ Entities are read from the disk, without the machine: what the last complete che
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from holdfast.core.images import unpack
 from holdfast.core.reference import Reference, RunStoppedError
 from holdfast.core.values import decode, encode
 from holdfast.storage.memory import MemoryState
+from holdfast.worker.fold import row_space
 
 SYSTEM = "$"  # names of steps that begin so are the system's own
 
@@ -83,13 +84,13 @@ def judge_entities(build: Build, state: MemoryState, reference: Reference) -> No
 
 
 def entities_on_disk(build: Build, state: MemoryState) -> dict[tuple[str, Any], Any]:
-    """(step, lookup key) -> state, from rows and then the chunks that are not folded."""
+    """(step, lookup key) -> state, from rows and then the chunks: those of them that are folded say the same."""
     entities: dict[tuple[str, Any], Any] = {}
-    names = {step.index: step.name for step in build.application.stateful_steps}
-    for step, canonical, image in state.all_rows():
+    names = {row_space(step.name): step.name for step in build.application.stateful_steps}
+    for space, canonical, image in state.all_rows():
         lookup = keys.lookup(user_key(canonical, build.registry))
-        entities[names[step], lookup] = decode(image, build.registry)
-    for chunk in _unfolded(state):
+        entities[names[space], lookup] = decode(image, build.registry)
+    for _, chunk in state.chunks():
         images = unpack(chunk, build.registry)
         if images.step.startswith(SYSTEM):
             continue
@@ -97,12 +98,3 @@ def entities_on_disk(build: Build, state: MemoryState) -> dict[tuple[str, Any], 
         for key in images.removed:
             entities.pop((images.step, key), None)
     return entities
-
-
-def _unfolded(state: MemoryState) -> Iterator[bytes]:
-    checkpoint, count = state.folded()
-    for of, chunks in state.manifest():
-        first = count if of == checkpoint else 0
-        if of >= checkpoint:
-            for index in range(first, chunks):
-                yield state.chunk(of, index)

@@ -7,8 +7,10 @@ network between them and a coordinator, all on the one schedule.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from holdfast.chaos import verdict
 from holdfast.chaos.counters import Counters
@@ -18,7 +20,6 @@ from holdfast.chaos.outputs import FileOutput, ForgetfulOutput, NumberedOutput, 
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.subject import Build, SimulatedSink, Subject, open_inputs
 from holdfast.chaos.trace import Trace
-from holdfast.core.errors import HoldfastError
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker.machine import Worker
@@ -52,7 +53,7 @@ class World:
         self.trace = Trace(show)
         self.disk = MemoryDisk()
         self._until: int | None = None
-        self.records = subject.times(options.copies)
+        self.records = subject.records(options)
         self._subject = subject
         self._opened = open_inputs(self.records, options, self.streams["inputs"])
         self.inputs = [one for _, partitions in self._opened.values() for one in partitions]
@@ -80,10 +81,9 @@ class World:
             self._judge()
         except Violation as violation:
             failure = f"Violation: {violation}"
-        except (HoldfastError, AssertionError) as error:
-            failure = f"{type(error).__name__}: {error}"
         except Exception as error:  # noqa: BLE001 - whatever comes out of a machine is a finding
-            failure = f"{type(error).__name__}: {error}"
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            failure = f"{type(error).__name__}: {error} (in {Path(frame.filename).name}, line {frame.lineno})"
         node = self.node
         lines = list(self.trace.last) if failure is not None else []
         return Outcome(failure, self.trace.digest(), node.boundaries, node.faults.struck, self.counters, lines)
@@ -105,6 +105,8 @@ class World:
 
     def _worker(self, settings: Settings, state: MemoryState) -> Worker:
         build = self.build()
+        if build.plan.timed:  # entities with timers all live in memory
+            settings = replace(settings, entities_in_memory=None)
         steps = {step.name: step.index for step in build.plan.sources}
         partitions = [
             (steps[source], one.name) for source, (_, opened) in self._opened.items() for one in opened

@@ -51,8 +51,8 @@ def settle() -> None:
     gc.freeze()
 
 
-def own_command(argv_given: bool) -> list[str]:
+def own_command(*, with_module: bool) -> tuple[str, ...]:
     """Return the command that starts this program again, without its arguments."""
-    if argv_given:
-        return [sys.executable, "-m", "holdfast"]
-    return [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - (len(sys.argv) - 1)]]
+    if with_module:
+        return (sys.executable, "-m", "holdfast")
+    return (sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - (len(sys.argv) - 1)])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ("holdfast.cli.running", "run"),
     "verify": ("holdfast.cli.verify", "verify"),
-    "reference": ("holdfast.cli.verify", "reference"),
+    "reference": ("holdfast.cli.referee", "reference"),
     "chaos": ("holdfast.cli.chaos", "chaos"),
     "inspect": ("holdfast.cli.inspecting", "inspect"),
 }
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
         arguments = parser.parse_args(argv)
     except SystemExit as end:  # argparse has said what is wrong, or has shown the help that was asked for
         return int(end.code or 0)
+    arguments.program = interpreter.own_command(with_module=argv is not None)
     try:
         interpreter.check()
         if argv is None and arguments.command in options.FIXED_SEED:

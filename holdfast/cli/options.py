@@ -48,12 +48,12 @@ its outputs with the reference's. Prints a timeline of the kills. The last line 
 DIFFERS after the first difference.
 """
 SCENARIOS = {
-    "mixed": "every second kill at a named point, the others at random moments (default)",
+    "mixed": "half of the kills at named points, also while recovering, half at random moments (default)",
     "random": "at random moments",
     "points": "at the named points in turn (docs/chaos.md lists them)",
     "delivery": "between applying and delivering, and in the middle of a sink's write",
     "checkpoint": "before, in and after the writing of a checkpoint, and while the log is trimmed",
-    "recovery": "most of them before the killed run has caught up",
+    "recovery": "two of three before the killed run has caught up",
 }
 
 
@@ -119,7 +119,9 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, metavar="DIR", help="data directory (./holdfast-data/<application>)")
     command.add_argument("--fresh", action="store_true", help="delete the data directory and its outputs first")
     command.add_argument("--accept-code", action="store_true", help="do outstanding work again with changed code")
-    command.add_argument("--capture", type=Path, help=argparse.SUPPRESS)  # for verify and chaos: sinks write in here
+    # For verify and chaos: a scratch folder where sinks write, and how long live sources are read.
+    command.add_argument("--capture", type=Path, help=argparse.SUPPRESS)
+    command.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     _add_cluster(command)
 
 
@@ -146,5 +148,5 @@ def _add_chaos(command: argparse.ArgumentParser) -> None:
 
 def _add_reference(command: argparse.ArgumentParser) -> None:
     """Not for users: the other half of `verify`, in a process of its own with another hash seed."""
-    command.add_argument("--data", type=Path, required=True)
-    command.add_argument("--into", type=Path, required=True)
+    command.add_argument("--scratch", type=Path, required=True)
+    command.add_argument("--trace", type=Path)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from holdfast.cli import interpreter, loading
 from holdfast.cli.options import check_later
+from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
+from holdfast.core.connector import is_live
 from holdfast.core.application import Application
-from holdfast.core.errors import HoldfastError
 from holdfast.runtime.capture import capture
 from holdfast.runtime.engine_thread import Options
 from holdfast.runtime.fresh import delete
@@ -19,6 +20,7 @@ from holdfast.runtime.rehearsal import rehearsal
 from holdfast.worker.settings import Settings
 
 SIGNALLED = 128
+DEFECT = 3
 
 
 def run(arguments: argparse.Namespace, given: Application | None) -> int:
@@ -28,25 +30,36 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     app = loading.load(arguments.app) if given is None else given
     app.check()
     data: Path = arguments.data or Path("holdfast-data") / app.name
-    if arguments.capture is not None:
-        capture(app, arguments.capture)
+    scratch: Path | None = arguments.capture
+    if scratch is not None:
+        capture(app, scratch / "engine")
     notes = delete(data, app.name) if arguments.fresh else []
     rehearsed = rehearsal()
     options = Options(
         data,
         accept_code=arguments.accept_code,
-        keep_log=arguments.capture is not None,
+        keep_log=scratch is not None,
         settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
         probe=rehearsed.probe,
         on_ready=gc.freeze,
     )
-    task = MainTask(app, options)
+    seconds = arguments.seconds if any(is_live(step.source) for step in app.sources) else None
+    task = MainTask(app, options, seconds)
     screen = Screen(app, data, task.engine, notes)
     task.run(screen.stopping, screen.progress if screen.is_terminal else None)
     screen.summary()
     error = task.engine.outcome.error
+    if scratch is not None:
+        leave_outcome(scratch, error)
     if error is not None:
         raise error
     if task.signal is not None and not task.engine.outcome.ended:
         return SIGNALLED + task.signal
     return 0
+
+
+def leave_outcome(scratch: Path, error: BaseException | None) -> None:
+    """Tell the parent, which compares outputs, how this run ended."""
+    name, text = ("", "") if error is None else (type(error).__name__, str(error))
+    code = getattr(error, "exit_code", DEFECT) if error is not None else 0
+    RunOutcome(name, text, code).write(scratch / "outcome.json")

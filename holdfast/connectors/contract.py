@@ -61,9 +61,7 @@ def as_sink(sink: object) -> OpenSink:
 
 def _refuse_class(connector: object) -> None:
     if isinstance(connector, type):
-        raise ApplicationError(
-            f"{connector.__name__} is a class; give an object of it: {connector.__name__}(...)"
-        )
+        raise ApplicationError(f"{connector.__name__} is a class; give an object of it: {connector.__name__}(...)")
 
 
 def _has(connector: object, methods: Sequence[str]) -> bool:
@@ -164,9 +162,7 @@ class UserReader:
             self._ended = self._ended or not self._pull.closed
             return None
         if not isinstance(item, tuple) or len(item) != 2:
-            raise ProcessingError(
-                f"{self._name}: read() gives (record, next offset), not {type(item).__name__}"
-            )
+            raise ProcessingError(f"{self._name}: read() gives (record, next offset), not {type(item).__name__}")
         record, offset = item
         self._offsets.append(self._frames.image(offset))
         return framing.pack([self._frames.image(record)])
@@ -211,13 +207,9 @@ class UserSink:
         assert token is None or type(token) is bytes, token
         has = self.call("resume", None if token is None else self._frames.value(token))
         if has is not None and (type(has) is not int or has < 0):
-            raise SinkError(
-                f"{self.name}: resume() gives the number of the last output it has, or None, not {has!r}"
-            )
+            raise SinkError(f"{self.name}: resume() gives the number of the last output it has, or None, not {has!r}")
         if has is not None and has < number:
-            raise OutputShortError(
-                f"{self.name} has {has} outputs; at the checkpoint {number} were delivered"
-            )
+            raise OutputShortError(f"{self.name} has {has} outputs; at the checkpoint {number} were delivered")
         return UserWriter(self, self._frames, number if has is None else has)
 
     def call(self, method: str, *args: Any) -> Any:

@@ -108,9 +108,7 @@ class FileWriter:
             raise UsageError(f"{self._name} can't be opened: {error.strerror}") from error
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
-            raise UsageError(
-                f"{self._name} is not a regular file: what it holds can't be compared after a crash"
-            )
+            raise UsageError(f"{self._name} is not a regular file: what it holds can't be compared after a crash")
         return file
 
     def _wait_locked(self, file: int, deadline: float) -> None:
@@ -133,9 +131,7 @@ class FileWriter:
 
     def _sync_folder(self) -> None:
         # A created file survives a power loss only with its entry; of a link, that is where it leads.
-        folder = os.open(
-            os.path.dirname(os.path.realpath(self._path)), os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
-        )
+        folder = os.open(os.path.dirname(os.path.realpath(self._path)), os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         except OSError as error:
@@ -164,9 +160,7 @@ class FileWriter:
         if offset is not None:
             number = first_number + _outputs_before(offset, data, payload, count)
             place = f"output {number}, byte {self._position + offset}"
-            raise NonDeterminismError(
-                f"{self._name}: {place}: what is generated differs from what was delivered"
-            )
+            raise NonDeterminismError(f"{self._name}: {place}: what is generated differs from what was delivered")
         self._pwrite(data, self._position)
 
     def _pread(self, size: int, position: int) -> bytes:
@@ -237,7 +231,7 @@ class FileWriter:
 
 def _outputs_before(offset: int, data: bytes, payload: Sequence[bytes] | bytes, count: int) -> int:
     """How many outputs of the payload end before the offset: by its pieces, else by lines."""
-    if type(payload) is bytes or len(payload) != count:
+    if isinstance(payload, bytes) or len(payload) != count:
         return min(data.count(b"\n", 0, offset), count - 1)
     end = 0
     for index, piece in enumerate(payload):

@@ -33,9 +33,7 @@ class JsonLines(LineFiles):
     ) -> None:
         super().__init__(paths_or_globs, encoding, time)
         # UTF-8 is what msgspec reads; of other encodings even ASCII would differ in what it refuses.
-        self._fast: Callable[[bytes], Any] | None = (
-            msgspec.json.Decoder().decode if self.encoding == "utf-8" else None
-        )
+        self._fast: Callable[[bytes], Any] | None = msgspec.json.Decoder().decode if self.encoding == "utf-8" else None
 
     def decode(self, raw: bytes) -> list[Any]:
         found = raw_lines(raw)

@@ -22,7 +22,8 @@ _encoder = msgspec.json.Encoder()
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _PLAIN_OR_FLOAT = _PLAIN | {float}
-_COLUMN_TYPES = _PLAIN_OR_FLOAT | {tuple}
+_TUPLE = frozenset({tuple})
+_STR = frozenset({str})
 
 # `repr` of a float has an exponent outside of these; inside, both write the shortest digits that round back
 # to it.
@@ -44,26 +45,22 @@ def json_line(value: object) -> bytes:
 
 def json_lines(values: list[Any]) -> bytes | None:
     """The JSON lines of many values at once; None unless all of them are plain and deeply immutable."""
-    kinds = set(map(type, values))
-    if not kinds <= _COLUMN_TYPES:
-        return None
-    if tuple in kinds:
-        if len(kinds) > 1:
-            return None
-        inner = list(chain.from_iterable(values))
-        kinds = set(map(type, inner))
-        if not kinds <= _PLAIN_OR_FLOAT:
-            return None
-    else:
-        inner = values
-    if float in kinds and not _are_plain_floats(
-        inner if len(kinds) == 1 else [x for x in inner if type(x) is float]
-    ):
+    inner: Iterable[Any] = chain.from_iterable(values) if _TUPLE.issuperset(map(type, values)) else values
+    if not _PLAIN.issuperset(map(type, inner)) and not _is_column_with_floats(values):
         return None
     try:
         return _encoder.encode_lines(values)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _is_column_with_floats(values: list[Any]) -> bool:
+    inner = list(chain.from_iterable(values)) if _TUPLE.issuperset(map(type, values)) else values
+    if not _PLAIN_OR_FLOAT.issuperset(map(type, inner)):
+        return False
+    # A NaN hides from min and max, but not from a sum; infinities show in either.
+    sizes = [abs(item) for item in inner if type(item) is float and item != 0.0]
+    return not sizes or (min(sizes) >= _FLOAT_MIN and max(sizes) < _FLOAT_END and isfinite(sum(sizes)))
 
 
 def _is_plain(value: Any, depth: int) -> bool:
@@ -72,22 +69,17 @@ def _is_plain(value: Any, depth: int) -> bool:
     if kind in _PLAIN:
         return True
     if kind is float:
-        return _FLOAT_MIN <= abs(value) < _FLOAT_END or value == 0.0
+        return bool(_FLOAT_MIN <= abs(value) < _FLOAT_END or value == 0.0)
     inner: Iterable[Any]
     if kind is tuple or kind is list:
         inner = value
-    elif kind is dict:
-        if not set(map(type, value)) <= {str}:
-            return False
+    elif kind is dict and _STR.issuperset(map(type, value)):
         inner = value.values()
     else:
         return False
-    if _PLAIN.issuperset(map(type, inner)):
-        return True
-    return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)
-
-
-def _are_plain_floats(floats: list[float]) -> bool:
-    # A NaN hides from min and max, but not from a sum; infinities show in either.
-    sizes = list(map(abs, filter(None, floats)))
-    return not sizes or (min(sizes) >= _FLOAT_MIN and max(sizes) < _FLOAT_END and isfinite(sum(sizes)))
+    for item in inner:
+        kind = type(item)
+        # The first two by identity: most items are of these types, and a lookup costs as much as both.
+        if kind is not str and kind is not int and kind not in _PLAIN and not (depth and _is_plain(item, depth - 1)):
+            return False
+    return True

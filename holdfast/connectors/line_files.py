@@ -72,9 +72,7 @@ def checked_encoding(encoding: str) -> str:
         codec = codecs.lookup(encoding)
         newline = "\n".encode(codec.name)
     except (LookupError, TypeError, ValueError):
-        raise ApplicationError(
-            f"encoding {encoding!r} is not an encoding of text that Python knows"
-        ) from None
+        raise ApplicationError(f"encoding {encoding!r} is not an encoding of text that Python knows") from None
     if newline != b"\n" or codec.name in _NOT_BY_LINE or codec.name.startswith(_NOT_BY_LINE_PREFIXES):
         raise ApplicationError(
             f"encoding {encoding!r} can't be read line by line: its newline is not the single byte 0x0A, or "
@@ -115,13 +113,9 @@ def _check_input(path: str) -> None:
     except OSError as error:
         raise UsageError(f"input {path!r} can't be read: {error.strerror}") from error
     if stat.S_ISDIR(mode):
-        raise UsageError(
-            f"input {path!r} is a directory; name its files, for example {os.path.join(path, '*')!r}"
-        )
+        raise UsageError(f"input {path!r} is a directory; name its files, for example {os.path.join(path, '*')!r}")
     if not stat.S_ISREG(mode):
-        raise UsageError(
-            f"input {path!r} is not a regular file: a pipe, socket or device can't be read again"
-        )
+        raise UsageError(f"input {path!r} is not a regular file: a pipe, socket or device can't be read again")
 
 
 def _open_input(path: str) -> int:
@@ -266,9 +260,7 @@ class LineReader:
         for raw in self._given.take(count):
             self._chain.update(raw)
         ended = self._all_given and count == self._given.given
-        return FileOffset(
-            self._chain.position, self._chain.chain, self._chain.partial, self._seen, ended
-        ).packed()
+        return FileOffset(self._chain.position, self._chain.chain, self._chain.partial, self._seen, ended).packed()
 
     def close(self) -> None:
         if self._file >= 0:

@@ -73,28 +73,30 @@ class GivenLines:
     """
 
     def __init__(self) -> None:
-        self._blocks: deque[bytes] = deque()
+        self._blocks: deque[tuple[bytes, int]] = deque()  # with the number of its lines
         self._start = 0  # bytes of the first block that were taken
+        self._started = 0  # lines of the first block that were taken
         self.given = 0
         self.taken = 0
 
     def add(self, raw: bytes, count: int) -> None:
         """A block was given."""
-        self._blocks.append(raw)
+        self._blocks.append((raw, count))
         self.given += count
 
     def take(self, count: int) -> Iterator[bytes]:
         """The bytes of the lines from the last taken count up to `count`, in pieces; `count` never falls."""
         assert self.taken <= count <= self.given, (self.taken, count, self.given)
         while self.taken < count:
-            raw, start = self._blocks[0], self._start
-            end = end_of_lines(raw, count - self.taken, start, len(raw))
-            if end < 0 or end == len(raw):
-                self.taken += count_lines(raw, start, len(raw))
-                self._blocks.popleft()
-                self._start = 0
-                yield raw[start:]
-            else:
+            raw, lines = self._blocks[0]
+            start, wanted, left = self._start, count - self.taken, lines - self._started
+            if wanted < left:
+                self._start = end_of_lines(raw, wanted, start, len(raw))
+                self._started += wanted
                 self.taken = count
-                self._start = end
-                yield raw[start:end]
+                yield raw[start : self._start]
+            else:
+                self._blocks.popleft()
+                self._start = self._started = 0
+                self.taken += left
+                yield raw[start:]

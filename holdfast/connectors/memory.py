@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import xxhash
 
@@ -31,9 +31,16 @@ class MemorySource(Generic[T]):
 
     live = False
 
+    @overload
+    def __init__(self, records: Mapping[str, Iterable[T]], *, time: Callable[[T], int] | None = None) -> None: ...
+
+    @overload
+    def __init__(self, records: Iterable[T], *, time: Callable[[T], int] | None = None) -> None: ...
+
     def __init__(
-        self, records: Iterable[T] | Mapping[str, Iterable[T]], *, time: Callable[[T], int] | None = None
+        self, records: Iterable[Any] | Mapping[str, Iterable[Any]], *, time: Callable[[Any], int] | None = None
     ) -> None:
+        by_partition: Mapping[Any, Iterable[Any]]
         by_partition = records if isinstance(records, Mapping) else {ONLY_PARTITION: records}
         if not by_partition:
             raise ApplicationError("sources.Memory needs at least one partition")
@@ -71,9 +78,7 @@ class MemorySource(Generic[T]):
 class MemoryReader:
     """Offset: [records before it, digest of their framed images]."""
 
-    def __init__(
-        self, partition: str, records: Sequence[object], frames: ValueFrames, offset: object | None
-    ) -> None:
+    def __init__(self, partition: str, records: Sequence[object], frames: ValueFrames, offset: object | None) -> None:
         self._records = records
         self._frames = frames
         self._digest = xxhash.xxh3_64()
@@ -99,11 +104,7 @@ class MemoryReader:
             )
 
     def read(self, records_max: int | None, bytes_max: int) -> Block | None:
-        stop = (
-            len(self._records)
-            if records_max is None
-            else min(self._position + records_max, len(self._records))
-        )
+        stop = len(self._records) if records_max is None else min(self._position + records_max, len(self._records))
         frames: list[bytes] = []
         size = 0
         for record in self._records[self._position : stop]:

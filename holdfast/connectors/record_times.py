@@ -22,9 +22,7 @@ class RecordTimes:
 
     def __init__(self, function: Callable[[Any], int]) -> None:
         if not callable(function):
-            raise ApplicationError(
-                f"time= takes a function from a record to Unix milliseconds, not {function!r}"
-            )
+            raise ApplicationError(f"time= takes a function from a record to Unix milliseconds, not {function!r}")
         self._function = function
         # The engine asks for the times of the very list that was just decoded: kept so as not to call twice.
         self._last: tuple[list[Any], list[int | None]] | None = None

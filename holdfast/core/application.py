@@ -21,18 +21,15 @@ from holdfast.core.streams import AnySink, OnError, Stream
 
 T = TypeVar("T")
 
-NAME_BYTES_MAX = (
-    100  # a folder name holds 255 bytes on common file systems; leave room for what is put beside it
-)
+NAME_BYTES_MAX = 100  # a folder name holds 255 bytes on common file systems; leave room for what is put beside it
+_RECOVERABLE = {Kind.SOURCE: "source", Kind.STATEFUL: "stateful step", Kind.SINK: "sink"}  # kinds with recovery ids
 _NOT_IN_FOLDER_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 class Application:
     """Sources, steps and sinks under one name."""
 
-    def __init__(
-        self, name: str, *, on_error: OnError = "stop", entities_in_memory: int | None = None
-    ) -> None:
+    def __init__(self, name: str, *, on_error: OnError = "stop", entities_in_memory: int | None = None) -> None:
         _check_application_name(name)
         if entities_in_memory is not None and (type(entities_in_memory) is not int or entities_in_memory < 1):
             raise ApplicationError(
@@ -43,23 +40,15 @@ class Application:
         self.entities_in_memory = entities_in_memory
         self._complete = False
         self._steps: list[Step] = []
-        self._names: dict[Kind, set[str]] = {Kind.SOURCE: set(), Kind.STATEFUL: set(), Kind.SINK: set()}
-        self._labels: set[str] = set()
-        self._sink_steps: dict[
-            int, Step
-        ] = {}  # id of the sink object -> its step, which keeps the object alive
-        self._letter_steps: list[
-            Step
-        ] = []  # sink steps that get dead letters only; numbered when all others are
+        self._sink_steps: dict[int, Step] = {}  # id of the sink object -> its step, which keeps the object alive
+        self._letter_steps: list[Step] = []  # sink steps that get dead letters only; numbered when all others are
         self.on_error: ErrorRule = self._error_rule(f"application {name!r}", on_error)
 
     def __repr__(self) -> str:
         return f"<application {self.name!r} of {len(self._steps)} steps>"
 
     @overload
-    def source(
-        self, source: Source[T], name: str | None = None, on_error: OnError | None = None
-    ) -> Stream[T]: ...
+    def source(self, source: Source[T], name: str | None = None, on_error: OnError | None = None) -> Stream[T]: ...
 
     @overload
     def source(
@@ -73,8 +62,7 @@ class Application:
                 f"application {self.name!r}: {source!r} is not a source; give an object such as "
                 'hf.sources.TextFile("input.txt")'
             )
-        name = self._recovery_id(Kind.SOURCE, name, 1 + len(self.sources))
-        step = self.add(Kind.SOURCE, name, (), on_error=on_error)
+        step = self.add(Kind.SOURCE, self._next_name(Kind.SOURCE) if name is None else name, (), on_error=on_error)
         step.source = source
         return Stream(self, Port(step.index))
 
@@ -108,14 +96,12 @@ class Application:
             raise ApplicationError(f"application {self.name!r} has no sink; end a stream with .sink(…)")
         for step in self.sources:
             if not step.consumers[0]:
-                raise ApplicationError(
-                    f"{self.place(step.name)}: nothing reads this source; add a step to its stream"
-                )
+                raise ApplicationError(f"{self.place(step.name)}: nothing reads this source; add a step to its stream")
         self._check_old_names()
-        for number, step in enumerate(self._letter_steps, 1 + len(self.sinks)):
-            step.name = self._recovery_id(Kind.SINK, None, number)
-            step.index = len(self._steps)
-            self._steps.append(step)
+        for step in self._letter_steps:
+            name = self._next_name(Kind.SINK)
+            self._check_free(Kind.SINK, name)
+            self._number(step, name)
         self._letter_steps = []
         self._complete = True
 
@@ -134,10 +120,9 @@ class Application:
         """Append a step whose function was checked and whose name is free, and attach it to its upstream
         ports."""
         self._refuse_if_complete(name)
-        rule = self.on_error if on_error is None else self._error_rule(self.place(name), on_error)
-        step = Step(len(self._steps), kind, name, function, upstream, rule, keyed)
-        self._steps.append(step)
-        self._labels.add(name)
+        self._check_free(kind, name)
+        step = Step(-1, kind, name, function, upstream, self._rule_of_step(name, on_error), keyed)
+        self._number(step, name)
         for port in upstream:
             self._steps[port.step].consumers[port.output].append(step.index)
         return step
@@ -149,40 +134,28 @@ class Application:
                 f"application {self.name!r}: {sink!r} is not a sink; give an object such as "
                 'hf.sinks.JsonLines("output.jsonl")'
             )
-        step = self._sink_steps.get(id(sink))
-        if step is None:
-            step = self._sink_steps[id(sink)] = Step(-1, Kind.SINK, "", sink=sink)
-        if step.index >= 0:
-            self._attach_again(step, port, name, on_error)
+        known = self._sink_steps.get(id(sink))
+        if known is not None and known.index >= 0:
+            self._attach_again(known, port, name, on_error)
             return
-        name = self._recovery_id(Kind.SINK, name, 1 + len(self.sinks))
+        if name is None:
+            name = self._next_name(Kind.SINK)
         self._refuse_if_complete(name)
-        step.on_error = self.on_error if on_error is None else self._error_rule(self.place(name), on_error)
-        step.index, step.name, step.upstream = len(self._steps), name, (port,)
-        if step in self._letter_steps:
-            self._letter_steps.remove(step)
-        self._steps.append(step)
+        self._check_free(Kind.SINK, name)
+        rule = self._rule_of_step(name, on_error)
+        step = self._letter_step(sink)
+        self._letter_steps.remove(step)
+        step.on_error, step.upstream = rule, (port,)
+        self._number(step, name)
         self._steps[port.step].consumers[port.output].append(step.index)
-
-    def claim(self, kind: Kind, name: str) -> None:
-        """Take a recovery id, or refuse it."""
-        if type(name) is not str or not name:
-            raise ApplicationError(
-                f"application {self.name!r}: name={name!r} must be a str that is not empty"
-            )
-        if name in self._names[kind]:
-            what = {Kind.SOURCE: "source", Kind.STATEFUL: "stateful step", Kind.SINK: "sink"}[kind]
-            raise ApplicationError(
-                f"{self.place(name)}: another {what} has this name already; give name= to one of them"
-            )
-        self._names[kind].add(name)
 
     def label(self, kind: Kind, function: Any) -> str:
         """A name for messages: the function's, with a number from the second on; lambdas are numbered by
         kind."""
         base = kind.value if function is None or is_lambda(function) else function_name(function)
         label, number = base, 1
-        while label in self._labels:
+        taken = {step.name for step in self._steps}
+        while label in taken:
             number += 1
             label = f"{base}-{number}"
         return label
@@ -201,18 +174,39 @@ class Application:
                 "give name= once, or make two sinks"
             )
         if on_error is not None and self._error_rule(self.place(step.name), on_error) != step.on_error:
-            raise ApplicationError(
-                f"{self.place(step.name)}: the same sink has another on_error already; give it once"
-            )
+            raise ApplicationError(f"{self.place(step.name)}: the same sink has another on_error already; give it once")
         step.upstream = (*step.upstream, port)
         self._steps[port.step].consumers[port.output].append(step.index)
 
-    def _recovery_id(self, kind: Kind, name: str | None, number: int) -> str:
-        """The given name, or the kind's with the step's number among all of its kind, from the second on."""
-        if name is None:
-            name = kind.value if number == 1 else f"{kind.value}-{number}"
-        self.claim(kind, name)
-        return name
+    def _next_name(self, kind: Kind) -> str:
+        """The kind's, with the step's number among all of its kind from the second on."""
+        number = 1 + sum(step.kind is kind for step in self._steps)
+        return kind.value if number == 1 else f"{kind.value}-{number}"
+
+    def _check_free(self, kind: Kind, name: str) -> None:
+        if kind not in _RECOVERABLE:
+            return
+        if type(name) is not str or not name:
+            raise ApplicationError(f"application {self.name!r}: name={name!r} must be a str that is not empty")
+        if any(step.kind is kind and step.name == name for step in self._steps):
+            raise ApplicationError(
+                f"{self.place(name)}: another {_RECOVERABLE[kind]} has this name already; give name= to one of them"
+            )
+
+    def _number(self, step: Step, name: str) -> None:
+        step.index, step.name = len(self._steps), name
+        self._steps.append(step)
+
+    def _rule_of_step(self, name: str, on_error: OnError | None) -> ErrorRule:
+        return self.on_error if on_error is None else self._error_rule(self.place(name), on_error)
+
+    def _letter_step(self, sink: AnySink) -> Step:
+        """The step of a sink; one that nothing was attached to gets dead letters only."""
+        step = self._sink_steps.get(id(sink))
+        if step is None:
+            step = self._sink_steps[id(sink)] = Step(-1, Kind.SINK, "", sink=sink)
+            self._letter_steps.append(step)
+        return step
 
     def _error_rule(self, place: str, on_error: OnError) -> ErrorRule:
         """ "stop", "skip", or the step of the sink that gets the dead letters."""
@@ -222,25 +216,17 @@ class Application:
             return "skip"
         if is_sink(on_error):
             _check_takes_letters(place, on_error)
-            step = self._sink_steps.get(id(on_error))
-            if step is None:
-                self._refuse_if_complete(place)
-                step = self._sink_steps[id(on_error)] = Step(-1, Kind.SINK, "", sink=on_error)
-                self._letter_steps.append(step)
-            return step
-        raise ApplicationError(
-            f'{place}: on_error={on_error!r} must be "stop", "skip" or a sink for dead letters'
-        )
+            return self._letter_step(on_error)
+        raise ApplicationError(f'{place}: on_error={on_error!r} must be "stop", "skip" or a sink for dead letters')
 
     def _refuse_if_complete(self, name: str) -> None:
         if self._complete:
             raise ApplicationError(
-                f"application {self.name!r} is complete and can't get {name!r}; "
-                "add all steps before anything runs it"
+                f"application {self.name!r} is complete and can't get {name!r}; add all steps before anything runs it"
             )
 
     def _check_old_names(self) -> None:
-        taken = set(self._names[Kind.STATEFUL])
+        taken = {step.name for step in self.stateful_steps}
         for step in self.stateful_steps:
             if step.was is None:
                 continue

@@ -103,6 +103,8 @@ def _named_tuple(cls: type) -> Shape:
 
 def _hidden_state(cls: type) -> str:
     """Why `object.__new__` and attributes can't rebuild an instance; empty if they can."""
+    if cls is object:
+        return "nothing tells it from another one"
     if cls is msgpack.Timestamp:
         return "it belongs to the wire format; use datetime"
     members = 0

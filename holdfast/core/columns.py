@@ -52,7 +52,7 @@ def decode_column(packed: object, registry: TypeRegistry) -> list[Any]:
         raw = unpack(packed, codec.hook)
         if type(raw) is list and raw and raw[0] is codec.hook(Form.COLUMNS, b""):
             return _join(raw, codec)
-        states = codec.lift(raw)
+        states = codec.lift(raw, -1)
     except (DamagedError, MemoryError):
         raise
     except Exception as error:  # as in decode
@@ -135,7 +135,7 @@ def _join(raw: list[Any], codec: Codec) -> list[Any]:
     _, builder, *columns = raw
     if type(builder) is not Builder or not columns or set(map(type, columns)) != {list}:
         raise DamagedError("value", "a column lacks its form or its values")
-    lifted = [codec.lift(column) for column in columns]
+    lifted = [codec.lift(column, 0) for column in columns]
     if set(map(type, lifted)) != {list} or len(set(map(len, lifted))) != 1:
         raise DamagedError("value", "the columns differ in length")
     if builder.make is not None:

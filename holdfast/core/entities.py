@@ -76,7 +76,9 @@ def canonical_of(lookup: Any) -> bytes:
 class Book:
     """The entities of one stateful step."""
 
-    def __init__(self, *, make_state: Callable[..., Any], takes_key: bool, timed: bool, registry: Any) -> None:
+    def __init__(
+        self, *, make_state: Callable[..., Any], takes_key: bool, timed: bool, registry: Any
+    ) -> None:
         self.entities: dict[Any, Entity] = {}
         self.make_state = make_state
         self.takes_key = takes_key
@@ -89,7 +91,9 @@ class Book:
         self.next_frozen = 0
         self.early: list[Row] = []
         self.gone: dict[Any, Entity] = {}  # deleted in the open interval, by lookup key
-        self.alarms: list[tuple[int, bytes, str, int, Any]] = []  # heap of (due, canonical, name, version, lookup)
+        self.alarms: list[
+            tuple[int, bytes, str, int, Any]
+        ] = []  # heap of (due, canonical, name, version, lookup)
         self.version = 0
 
     # --- live entities
@@ -235,6 +239,11 @@ class Book:
         return rows
 
     @property
+    def in_memory(self) -> int:
+        """Entities in memory."""
+        return len(self.entities)
+
+    @property
     def is_written(self) -> bool:
         """Whether nothing frozen is left to be taken."""
         return not self.frozen and not self.early
@@ -251,4 +260,8 @@ class Book:
         timers = None
         if self.timed:
             timers = {name: due for name, (due, _) in entity.timers.items()}  # type: ignore[attr-defined]
-        return Row(entity.key, copy_value(entity.state) if copied and entity.state is not GONE else entity.state, timers)
+        return Row(
+            entity.key,
+            copy_value(entity.state) if copied and entity.state is not GONE else entity.state,
+            timers,
+        )

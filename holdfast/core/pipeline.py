@@ -17,6 +17,7 @@ from types import GeneratorType
 from typing import Any, Final
 
 from holdfast.core import keys
+from holdfast.core.cache import CachedBook
 from holdfast.core.connector import Undecodable
 from holdfast.core.context import Context
 from holdfast.core.copying import ATOMS
@@ -66,6 +67,7 @@ class Pipeline:
         registry: Any,
         *,
         careful: frozenset[int] = frozenset(),
+        entities_in_memory: int | None = None,
     ) -> None:
         """`partitions` gives, for each partition of the cluster, (source step, name of the partition)."""
         self.plan = plan
@@ -74,17 +76,22 @@ class Pipeline:
         self.partition_names = [name for _, name in partitions]
         self.registry = registry
         self.careful = careful
+        self.entities_in_memory = entities_in_memory
         self.track = plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
         self.skipped: Counter[int] = Counter()
         self.skipped_in_slice: Counter[int] = Counter()
-        self.times: dict[tuple[int, int], int] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
+        self.times: dict[
+            tuple[int, int], int
+        ] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
         self.books = {step.index: self._book(step) for step in plan.stateful}
         self.columns = {step.index: {f: Column() for f in plan.feeders[step.index]} for step in plan.stateful}
         self.outlets = {
             s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=s.index in careful)
             for s in plan.sinks
         }
-        self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
+        self.contexts = {
+            s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None
+        }
         self.copy = Copier(registry).copy
         self.bulk = True
         self.careful_slices = 0
@@ -92,9 +99,7 @@ class Pipeline:
 
     # --- running
 
-    def run_slice(
-        self, parts: Sequence[Part], turn: Turn | None, again: Callable[[Part], Part]
-    ) -> Loading:
+    def run_slice(self, parts: Sequence[Part], turn: Turn | None, again: Callable[[Part], Part]) -> Loading:
         """Work off a slice. `turn` is given where a turn begins whose timers are to fire.
 
         Yields for entities to be loaded into their book. `again` decodes a part anew: user functions may have changed
@@ -158,13 +163,15 @@ class Pipeline:
                 if not any(Undecodable in set(map(type, part.records)) for part in parts):
                     self.bulk = False
                     self.functions.clear()
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it was, the careful form meets it again and says where
                 self.drop_slice()
             parts = [again(part) for part in parts]
             self.careful_slices = CAREFUL_SLICES
         self.careful_slices -= 1
         for part in parts:
-            self._function(self._source_of(part), careful=True)(part.records, part.turn, part.partition, part.first)
+            self._function(self._source_of(part), careful=True)(
+                part.records, part.turn, part.partition, part.first
+            )
 
     def _run_stateful(self, step: Step, column: Column, alarms: list[Any]) -> None:
         careful = step.index in self.careful
@@ -268,13 +275,13 @@ class Pipeline:
         return environment
 
     def _book(self, step: Step) -> Book:
-        assert step.state_factory is not None
-        return Book(
-            make_state=step.state_factory,
-            takes_key=step.takes_key,
-            timed=step.on_timer is not None,
-            registry=self.registry,
-        )
+        make_state, takes_key = step.state_factory, step.takes_key
+        assert make_state is not None
+        if self.entities_in_memory is not None:
+            limit = self.entities_in_memory // len(self.plan.stateful)
+            return CachedBook(limit=limit, make_state=make_state, takes_key=takes_key, registry=self.registry)
+        timed = step.on_timer is not None
+        return Book(make_state=make_state, takes_key=takes_key, timed=timed, registry=self.registry)
 
     def _context(self, step: Step) -> Context:
         return Context(step.name, self._identify, timers_allowed=step.on_timer is not None)

@@ -1,8 +1,8 @@
 """Positions: where messages stand in the serial order, and merging by them.
 
-A position is a tuple: (turn, partition, number, *path) for what a record caused, (turn, TIMER, due, step, canonical key,
-timer's name, *path) for what a timer caused. TIMER sorts before every partition, so a turn's timers come before its
-records. Tuples compare lexicographically; two positions of one inlet never are equal and never of mixed types at one
+A position is a tuple: (turn, partition, number, *path) for what a record caused, (turn, TIMER, due, step, canonical
+key, timer's name, *path) for what a timer caused. TIMER sorts before every partition, so a turn's timers come before
+its records. Tuples compare lexicographically; two positions of one inlet never are equal and never of mixed types at one
 place, because they part at the latest where their message became several.
 """
 
@@ -52,7 +52,10 @@ def merge(columns: list[Column]) -> Column:
 
 
 def in_order(
-    keys: list[Any], messages: list[Any], positions: list[Position], alarms: list[tuple[Position, Any, str, int]]
+    keys: list[Any],
+    messages: list[Any],
+    positions: list[Position],
+    alarms: list[tuple[Position, Any, str, int]],
 ) -> list[tuple[Position, Any, Any, int | None]]:
     """Messages and alarms of one step: (position, lookup key, message or timer's name, version or None)."""
     items: list[tuple[Position, Any, Any, int | None]] = [

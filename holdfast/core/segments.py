@@ -5,8 +5,8 @@ than the user's functions (measured: 910 against 450 ns a word). There are two f
 fast, which assumes that nothing raises, and careful, where every call is guarded, its outputs are held until it has
 returned and its entity is as before if it raises. An exception in the fast form makes the caller do the work again in
 the careful form, so both must have the same effects when nothing raises.
-Order: statements stand depth-first, so outputs reach each inlet in the order of positions. `p` variables hold positions:
-(turn, partition, number, *path), real only where somebody compares or names them.
+Order: statements stand depth-first, so outputs reach each inlet in the order of positions. Variables `p` hold
+positions (turn, partition, number, *path), real only where somebody compares or names them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class NotPlainError(Exception):
 class SegmentWriter:
     """Writes the source text of one segment."""
 
-    def __init__(self, plan: Plan, segment: Segment, *, careful: bool, track: bool, bulk: bool = True) -> None:
+    def __init__(
+        self, plan: Plan, segment: Segment, *, careful: bool, track: bool, bulk: bool = True
+    ) -> None:
         self.plan = plan
         self.segment = segment
         self.careful = careful
@@ -57,7 +59,7 @@ class SegmentWriter:
         name = f"<holdfast segment {self.segment.entry.name}>"
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         namespace: dict[str, Any] = {}
-        exec(compile(text, name, "exec"), namespace)  # noqa: S102 - the text is ours; user functions come in as objects
+        exec(compile(text, name, "exec"), namespace)  # the text is ours; user functions come in as objects
         function: Callable[..., None] = namespace["make"](environment)
         return function
 

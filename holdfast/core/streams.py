@@ -49,14 +49,10 @@ class _Messages(Generic[T_co]):
         """Write every message. A sink given twice is one sink, which gets the messages of both streams."""
         self._application.attach_sink(sink, self._port, name, on_error)
 
-    def _add(
-        self, kind: Kind, function: Any, on_error: OnError | None, *, keyed: bool, several: bool = False
-    ) -> Port:
+    def _add(self, kind: Kind, function: Any, on_error: OnError | None, *, keyed: bool, several: bool = False) -> Port:
         label = self._application.label(kind, function)
         check_function(self._application.place(label), function, "message", several=several)
-        step = self._application.add(
-            kind, label, (self._port,), function=function, on_error=on_error, keyed=keyed
-        )
+        step = self._application.add(kind, label, (self._port,), function=function, on_error=on_error, keyed=keyed)
         return Port(step.index)
 
     def _add_merge(self, others: tuple[_Messages[Any], ...], *, keyed: bool) -> Port:
@@ -73,8 +69,7 @@ class _Messages(Generic[T_co]):
                 )
             if isinstance(other, KeyedStream) is not keyed:
                 raise ApplicationError(
-                    f"{place}: one stream has keys and another has none; "
-                    "put key_by into both, or behind the merge"
+                    f"{place}: one stream has keys and another has none; put key_by into both, or behind the merge"
                 )
         ports = (self._port, *(other._port for other in others))
         label = self._application.label(Kind.MERGE, None)
@@ -94,17 +89,11 @@ class Stream(_Messages[T_co]):
         """Only messages for which the predicate is true pass on."""
         return Stream(self._application, self._add(Kind.FILTER, predicate, on_error, keyed=False))
 
-    def flat_map(
-        self, function: Callable[[T_co], Iterable[U] | None], *, on_error: OnError | None = None
-    ) -> Stream[U]:
+    def flat_map(self, function: Callable[[T_co], Iterable[U] | None], *, on_error: OnError | None = None) -> Stream[U]:
         """Each message becomes the elements of what the function returns; None is none."""
-        return Stream(
-            self._application, self._add(Kind.FLAT_MAP, function, on_error, keyed=False, several=True)
-        )
+        return Stream(self._application, self._add(Kind.FLAT_MAP, function, on_error, keyed=False, several=True))
 
-    def key_by(
-        self, function: Callable[[T_co], object], *, on_error: OnError | None = None
-    ) -> KeyedStream[T_co]:
+    def key_by(self, function: Callable[[T_co], object], *, on_error: OnError | None = None) -> KeyedStream[T_co]:
         """Give each message the key that the function returns for it."""
         return KeyedStream(self._application, self._add(Kind.KEY_BY, function, on_error, keyed=True))
 
@@ -129,9 +118,7 @@ class KeyedStream(_Messages[T_co]):
         """Each message becomes what the function returns, None included, under its key."""
         return KeyedStream(self._application, self._add(Kind.MAP, function, on_error, keyed=True))
 
-    def filter(
-        self, predicate: Callable[[T_co], object], *, on_error: OnError | None = None
-    ) -> KeyedStream[T_co]:
+    def filter(self, predicate: Callable[[T_co], object], *, on_error: OnError | None = None) -> KeyedStream[T_co]:
         """Only messages for which the predicate is true pass on."""
         return KeyedStream(self._application, self._add(Kind.FILTER, predicate, on_error, keyed=True))
 
@@ -139,13 +126,9 @@ class KeyedStream(_Messages[T_co]):
         self, function: Callable[[T_co], Iterable[U] | None], *, on_error: OnError | None = None
     ) -> KeyedStream[U]:
         """Each message becomes the elements of what the function returns, under its key; None is none."""
-        return KeyedStream(
-            self._application, self._add(Kind.FLAT_MAP, function, on_error, keyed=True, several=True)
-        )
+        return KeyedStream(self._application, self._add(Kind.FLAT_MAP, function, on_error, keyed=True, several=True))
 
-    def key_by(
-        self, function: Callable[[T_co], object], *, on_error: OnError | None = None
-    ) -> KeyedStream[T_co]:
+    def key_by(self, function: Callable[[T_co], object], *, on_error: OnError | None = None) -> KeyedStream[T_co]:
         """Give each message another key."""
         return KeyedStream(self._application, self._add(Kind.KEY_BY, function, on_error, keyed=True))
 
@@ -227,7 +210,6 @@ def define_stateful(
     takes_key = check_state_factory(place, state, takes_ctx=takes_ctx)
     if was is not None and (type(was) is not str or not was):
         raise ApplicationError(f"{place}: was={was!r} must be the step's old name")
-    application.claim(Kind.STATEFUL, name)
     step = application.add(Kind.STATEFUL, name, (port,), function=function, on_error=on_error, keyed=False)
     step.state_factory, step.takes_key, step.takes_ctx = state, takes_key, takes_ctx
     step.on_timer, step.was = on_timer, was

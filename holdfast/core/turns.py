@@ -50,7 +50,9 @@ class Turn:
         return sum(len(part.records) for part in self.parts)
 
 
-def turns_of(chunks: Sequence[DecodedChunk], *, live: bool, clocks: dict[int, int], time: int) -> Iterator[Turn]:
+def turns_of(
+    chunks: Sequence[DecodedChunk], *, live: bool, clocks: dict[int, int], time: int
+) -> Iterator[Turn]:
     """The turns of an epoch.
 
     `clocks` holds the time of every partition's previous chunk and is moved on; `time` is that of the turn before.

@@ -102,7 +102,7 @@ class Codec:
         """The value of an image."""
         try:
             raw = unpack(image, self.hook)
-            return self.lift(raw) if type(raw) in _OPEN else raw
+            return self.lift(raw, 0) if type(raw) in _OPEN else raw
         except (DamagedError, MemoryError):
             raise
         except Exception as error:  # whatever damage makes constructors, hashes and users' decoders raise
@@ -138,8 +138,10 @@ class Codec:
             return Builder(self._default_dict_build(*description))
         return object_builder(Form(code), description, self.registry)
 
-    def lift(self, raw: Any) -> Any:
+    def lift(self, raw: Any, depth: int) -> Any:
         """Make the value of what was unpacked, in place where it can."""
+        if depth >= DEPTH_MAX:
+            raise DamagedError("value", f"nested deeper than {DEPTH_MAX} levels")
         if type(raw) is list:
             builder = raw[0] if raw else None
             if type(builder) is Builder:
@@ -147,14 +149,14 @@ class Codec:
             if not _OPEN.isdisjoint(map(type, raw)):
                 for index, item in enumerate(raw):
                     if type(item) in _OPEN:
-                        raw[index] = self.lift(item)
+                        raw[index] = self.lift(item, depth + 1)
             return builder.build(raw) if type(builder) is Builder else raw
         if type(raw) is not dict or not WIRE_ATOMS.issuperset(map(type, raw)):
             raise DamagedError("value", f"a {type(raw).__name__} stands where it can't")
         if not _OPEN.isdisjoint(map(type, raw.values())):
             for key, item in raw.items():
                 if type(item) in _OPEN:
-                    raw[key] = self.lift(item)
+                    raw[key] = self.lift(item, depth + 1)
         return raw
 
     def native_lowerers(self) -> dict[type, Lowerer]:

@@ -21,8 +21,10 @@ PROGRESS_SECONDS = 1.0
 class MainTask:
     """Runs an application in this process until it ends or is told to."""
 
-    def __init__(self, app: Application, options: Options) -> None:
+    def __init__(self, app: Application, options: Options, seconds: float | None = None) -> None:
+        """`seconds` ends the run cleanly after this time."""
         self.signal: int | None = None  # what asked the run to end
+        self._seconds = seconds
         self._ended: trio.Event | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self.engine = EngineThread(app, options, self._on_end)
@@ -37,6 +39,8 @@ class MainTask:
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 nursery.start_soon(self._hear, signals, on_stop)
+                if self._seconds is not None:
+                    nursery.start_soon(self._stop_after, self._seconds)
                 if on_progress is not None:
                     nursery.start_soon(self._show, on_progress)
                 self.engine.start()
@@ -55,6 +59,10 @@ class MainTask:
             self.signal = number
             on_stop(number)
             self.engine.ask_stop()
+
+    async def _stop_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.engine.ask_stop()
 
     async def _show(self, on_progress: Callable[[], None]) -> None:
         while True:

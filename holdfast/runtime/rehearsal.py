@@ -21,11 +21,13 @@ from holdfast.runtime.points import ALL_POINTS, INTAKE, KILL_POINTS, WRITING, Pr
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
-KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point
+KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point since new input is read; or …
+REPLAY = "replay"  # … point:count:replay, end at the count-th passage of all
 WATCH = "HOLDFAST_WATCH"  # file that always says where the run is
 PACE = "HOLDFAST_PACE"  # milliseconds to wait before each read of input; epochs and checkpoints are small then
 
-# What a watched run keeps in its file: number of the point passed last; of this life: records applied, outputs, last epoch.
+# What a watched run keeps in its file: number of the point passed last, records applied, outputs
+# delivered, last epoch applied; all counted from the start of the input.
 PAGE = struct.Struct("<BxxxxxxxQQQ")
 PACED_EPOCH_BYTES = 2048
 PACED_CHECKPOINT_MS = 60
@@ -54,10 +56,9 @@ class Watch(Probe):
         self._page[0] = ALL_POINTS.index(point)
 
     def handled(self, worker: Worker) -> None:
-        statistics = worker.statistics
-        PAGE.pack_into(
-            self._page, 0, self._page[0], statistics.records, statistics.outputs, statistics.epoch
-        )
+        records = sum(position[0] for position in worker.apply.positions.values())
+        outputs = sum(sink.delivered for sink in worker.delivery.sinks)
+        PAGE.pack_into(self._page, 0, self._page[0], records, outputs, worker.apply.applied)
 
 
 def look(path: Path) -> Place:
@@ -69,7 +70,9 @@ def look(path: Path) -> Place:
 class Fuse(Probe):
     """Ends the process at the count-th passage of a point, as SIGKILL from outside would, and passes all on."""
 
-    def __init__(self, point: str, count: int, inner: Probe) -> None:
+    def __init__(self, point: str, count: int, inner: Probe, *, armed: bool) -> None:
+        """`armed` counts from the beginning, else counting begins when new input is read."""
+        self._armed = armed
         self._point = point
         self._left = count
         self._inner = inner
@@ -77,14 +80,15 @@ class Fuse(Probe):
 
     def passed(self, point: str) -> None:
         self._inner.passed(point)
-        if point == self._point:
+        self._armed |= point == INTAKE
+        if self._armed and point == self._point:
             with self._lock:
                 self._left -= 1
                 if self._left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
 
     def halves_write(self) -> bool:
-        return self._point == WRITING and self._left == 1
+        return self._armed and self._point == WRITING and self._left == 1
 
     def handled(self, worker: Worker) -> None:
         self._inner.handled(worker)
@@ -135,10 +139,11 @@ def rehearsal() -> Rehearsal:
     if watch:
         probe = Watch(Path(watch))
     if kill:
-        point, _, count = kill.partition(":")
-        if point not in KILL_POINTS or not count.isdigit() or count == "0":
-            raise UsageError(f"{KILL}={kill}: expected one of {', '.join(KILL_POINTS)}, a colon and a count from 1")
-        probe = Fuse(point, int(count), probe)
+        point, count, when = (*kill.split(":"), "", "")[:3]
+        if point not in KILL_POINTS or not count.isdigit() or count == "0" or when not in ("", REPLAY):
+            points = ", ".join(KILL_POINTS)
+            raise UsageError(f"{KILL}={kill}: expected POINT:COUNT or POINT:COUNT:{REPLAY}, with POINT one of {points}")
+        probe = Fuse(point, int(count), probe, armed=when == REPLAY)
     if pace:
         probe = Brake(float(pace) / 1000, probe)
     return Rehearsal(probe, bool(pace))

@@ -43,9 +43,7 @@ class DirectoryLock:
         while not self._try():
             if time.monotonic() >= deadline:
                 holder = self._path.read_text(errors="replace").strip()
-                raise DirectoryInUseError(
-                    f"the data directory {folder} is in use by process {holder or 'unknown'}"
-                )
+                raise DirectoryInUseError(f"the data directory {folder} is in use by process {holder or 'unknown'}")
             time.sleep(POLL)
 
     def _try(self) -> bool:
@@ -80,9 +78,7 @@ class DataDirectory:
         self._marks = marks
 
     @classmethod
-    def open(
-        cls, path: str | Path, *, create: bool, wait: float = HOLDER_WAIT, sync: bool = True
-    ) -> DataDirectory:
+    def open(cls, path: str | Path, *, create: bool, wait: float = HOLDER_WAIT, sync: bool = True) -> DataDirectory:
         """Open a data directory, with `create` also a new one; wait up to `wait` seconds for its holder to
         end.
 
@@ -151,9 +147,7 @@ def refuse_foreign(path: Path, *, create: bool) -> None:
         return
     names = {entry.name for entry in path.iterdir()}
     if not names <= OWN_NAMES or (names and "lock" not in names):
-        raise UsageError(
-            f"{path} holds other things and is not a data directory; give an empty or a new folder"
-        )
+        raise UsageError(f"{path} holds other things and is not a data directory; give an empty or a new folder")
     if not create and "marks" not in names:
         raise UsageError(f"there is no data directory at {path}")
 
@@ -183,9 +177,7 @@ def read_format(path: Path) -> str | None:
     if digest != xxh3_64_hexdigest(body.encode()) + "\n" or len(lines) < 3 or lines[0] != MAGIC:
         raise DamagedError("format", "its digest does not match")
     if lines[1] != f"version {FORMAT_VERSION}":
-        raise FormatError(
-            f"{path} has format {lines[1]}, this release of holdfast knows version {FORMAT_VERSION}"
-        )
+        raise FormatError(f"{path} has format {lines[1]}, this release of holdfast knows version {FORMAT_VERSION}")
     return lines[2].removeprefix("id ")
 
 

@@ -23,9 +23,7 @@ from holdfast.storage.marks import Mark
 from holdfast.storage.packing import seal, unseal
 from holdfast.storage.structure import check
 
-MAP_SIZE = (
-    64 << 30
-)  # address space, not memory or disk: far more than is ever needed, because growing it is a trap
+MAP_SIZE = 64 << 30  # address space, not memory or disk: far more than is ever needed, because growing it is a trap
 LIB_VERSION = 0  # the 0.9 file format, said explicitly because the package carries two engines
 DATA_FILE = "data.mdb"
 
@@ -65,9 +63,7 @@ class Transaction:
         """Put a payload; with `append` the key must be greater than all there are."""
         value = seal(database, key, payload)
         if not self.raw.put(key, value, append=append, db=self._environment.databases[database]):
-            raise StorageError(
-                f"{self._environment.name}: LMDB refused key {key.hex()} in {database.decode()}"
-            )
+            raise StorageError(f"{self._environment.name}: LMDB refused key {key.hex()} in {database.decode()}")
 
     def delete(self, database: bytes, key: bytes, place: str) -> None:
         """Delete what must be there."""

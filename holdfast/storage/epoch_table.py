@@ -14,8 +14,8 @@ from typing import Any, cast
 from holdfast.core.epochs import EpochRow
 from holdfast.storage.packing import pack, unpack
 
-# Rows in one packed value: enough to compress well, few enough to be packed anew at each trim (about 2 ms).
-SPAN_ROWS = 2048
+# Rows in one packed value: enough to compress well, few enough to be packed anew at each step of trimming.
+SPAN_ROWS = 1024
 COMPRESSION = 6  # zlib's default; higher gains less than a percent here
 
 

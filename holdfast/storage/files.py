@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from holdfast.core.errors import DiskFullError, HoldfastError, StorageError
 
-# An LMDB commit on a full disk fails with EIO (from a short write). With less than this free that is what it
-# means.
-FULL_BELOW = 4 << 20
+# An LMDB commit on a full disk fails with EIO (from a short write): that it is full is seen by asking for
+# this much.
+PROBE = 4 << 20
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -58,7 +59,18 @@ def total_space(path: Path) -> int:
 
 
 def write_error(path: Path, code: int, text: str) -> HoldfastError:
-    """Return the error that a failed write to `path` with errno `code` means."""
-    if code in NO_SPACE or (code == errno.EIO and free_space(path) < FULL_BELOW):
+    """Return the error that a failed write to the folder `path` with errno `code` means."""
+    if code in NO_SPACE or (code == errno.EIO and not _can_grow(path)):
         return DiskFullError(f"no space left for {path}: {text}")
     return StorageError(f"writing {path} failed: {text}")
+
+
+def _can_grow(path: Path) -> bool:
+    """Find out whether a file in `path` could grow behind the end of the largest one there."""
+    try:
+        largest = max((file.stat().st_size for file in path.iterdir()), default=0)
+        with TemporaryFile(dir=path) as probe:
+            os.posix_fallocate(probe.fileno(), largest, PROBE)
+    except OSError as error:
+        return error.errno not in NO_SPACE
+    return True

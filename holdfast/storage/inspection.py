@@ -90,19 +90,18 @@ def _inspect_environments(path: Path, report: Report, marks: Marks, meta: tuple[
     for name in ENVIRONMENTS:
         mark = marks.read(name)
         if mark.unreadable:
-            report.problems.append(
-                f"damaged data at marks, {name}: {mark.unreadable} of 2 slots can't be read"
-            )
+            report.problems.append(f"damaged data at marks, {name}: {mark.unreadable} of 2 slots can't be read")
         data = path / name / "data.mdb"
         report.disk_bytes[name] = data.stat().st_size if data.exists() else 0
-    if report.disk_bytes["log"] or not marks.read("log").surely_new:
+    # An environment whose creation did not end is not looked at: it will be made anew.
+    if not marks.read("log").surely_new:
         with report.note():
             log = open_log(path / "log", marks, report.directory, readonly=True)
             try:
                 _inspect_log(report, log)
             finally:
                 log.close()
-    if report.disk_bytes["state"] or not marks.read("state").surely_new:
+    if not marks.read("state").surely_new:
         with report.note():
             state = open_state(path / "state", marks, (FORMAT_VERSION, report.directory), readonly=True)
             try:
@@ -151,9 +150,7 @@ def _inspect_state(report: Report, state: LmdbState, meta: tuple[str, ...]) -> N
         report.checkpoints.append((checkpoint, count, size))
     found, expected = state.chunk_pieces()
     if found < expected:  # More are there while a checkpoint is staged.
-        report.problems.append(
-            f"damaged data at state, chunks: {found} pieces are there instead of {expected}"
-        )
+        report.problems.append(f"damaged data at state, chunks: {found} pieces are there instead of {expected}")
     problems = [str(problem) for problem in state.row_problems()]
     report.problems += problems
     if not problems:
@@ -179,9 +176,7 @@ def to_lines(report: Report) -> list[str]:
     ]
     for partition in report.partitions:
         end = ", ended" if partition.ended else ""
-        lines.append(
-            f"  partition {partition.index}   {partition.records} records, {partition.held} held{end}"
-        )
+        lines.append(f"  partition {partition.index}   {partition.records} records, {partition.held} held{end}")
     lines.append(f"checkpoint      {report.checkpoint or 'none yet'}")
     for number, chunks, size in report.checkpoints:
         lines.append(f"  of {number}   {chunks} chunks, {size} bytes")

@@ -31,7 +31,7 @@ DATABASES = (ABOUT, EPOCHS, RECORDS, ROWS)
 EPOCH_KEY = struct.Struct(">Q")
 RECORD_KEY = struct.Struct(">QIH")
 PIECE_SIZE = 1 << 20  # a longer run of pages is slow to find in a fragmented file
-TRIM_EPOCHS = 1024  # trimmed in one transaction: a few milliseconds, during which no epoch can be logged
+TRIM_EPOCHS = 256  # trimmed in one transaction: some milliseconds, during which no epoch can be logged
 TRIM_BYTES = 64 << 20
 ROWS_AT_ONCE = 1024  # entries turned into rows in one read
 # Kept free by the log so that the state can still write a last checkpoint: this much or a share of the file
@@ -45,9 +45,7 @@ Entry = list[Any]
 class LmdbLog:
     """The log of one data directory. See storage.log for the contract."""
 
-    def __init__(
-        self, environment: Environment, marks: Marks, directory: str, *, readonly: bool = False
-    ) -> None:
+    def __init__(self, environment: Environment, marks: Marks, directory: str, *, readonly: bool = False) -> None:
         self._environment = environment
         self._marks = marks
         self._reserve = 0 if readonly else min(RESERVE_BYTES, total_space(environment.path) // RESERVE_SHARE)
@@ -201,9 +199,7 @@ class LmdbLog:
         self._environment.close()
 
 
-def open_log(
-    path: Path, marks: Marks, directory: str, *, readonly: bool = False, sync: bool = True
-) -> LmdbLog:
+def open_log(path: Path, marks: Marks, directory: str, *, readonly: bool = False, sync: bool = True) -> LmdbLog:
     """Open the log at `path`, or make it if the marks say that it never was made."""
     environment = Environment(path, DATABASES, marks.read("log"), readonly=readonly, sync=sync)
     try:
@@ -258,7 +254,5 @@ def _chunk(transaction: Transaction, number: int, described: list[Any]) -> Chunk
     ]
     raw = parts[0] if len(parts) == 1 else b"".join(parts)
     if len(raw) != size:
-        raise DamagedError(
-            f"log, epoch {number}, partition {partition}", f"{len(raw)} bytes instead of {size}"
-        )
+        raise DamagedError(f"log, epoch {number}, partition {partition}", f"{len(raw)} bytes instead of {size}")
     return Chunk(partition, first, count, time, offset, ended, raw)

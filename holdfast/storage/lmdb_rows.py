@@ -135,9 +135,7 @@ def row_key(step: int, canonical: bytes) -> bytes:
     # The hash is that of core.keys.key_hash, whose big-endian bytes are the digest.
     if len(canonical) <= KEY_MAX:
         return b"".join((STEP.pack(step), xxh3_64_digest(canonical), SHORT, canonical))
-    return b"".join(
-        (STEP.pack(step), xxh3_64_digest(canonical), LONG, blake2b(canonical, digest_size=32).digest())
-    )
+    return b"".join((STEP.pack(step), xxh3_64_digest(canonical), LONG, blake2b(canonical, digest_size=32).digest()))
 
 
 def _payload(key: bytes, value: bytes) -> bytes:

@@ -159,21 +159,21 @@ class MemoryFile:
         """
         self.crash(random)
         image = bytearray(self._durable)
-        length = len(image)
+        certain = length = len(image)
         for offset, data in self._unsynced:
             if data is None:
                 _resize(image, offset)
-                length = offset
+                certain = length = offset
                 continue
             for start, piece in _pages(offset, data):
                 kept = _kept(piece, random)
                 if kept:
                     _write(image, start, kept)
-            # The file system may have noted the new length without the bytes (they read as NUL) or not at
-            # all.
-            if random.random() < 0.5:
-                length = max(length, offset + len(data))
-        _resize(image, length)
+            length = max(length, offset + len(data))
+        # The file system notes the length when it likes: with the last page written, before it or not at all.
+        fate = random.random()
+        if fate < 0.5:
+            _resize(image, length if fate < 0.25 else certain)
         self._live = image
         self._durable = bytearray(image)
         self._unsynced.clear()

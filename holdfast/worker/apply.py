@@ -1,6 +1,6 @@
 """Apply: a durable epoch through the pipeline, slice by slice, in serial order.
 
-Invariant: an epoch is applied only when it is durable, the one before it was applied whole, and never twice in one life.
+Invariant: an epoch is applied only when it is durable, after the one before it was applied whole, once in a life.
 A checkpoint may stand inside an epoch (after a call that failed under on_error="stop"): `skip` records of the epoch
 after it are applied already, and are not again.
 """

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import msgpack
 
@@ -22,6 +22,7 @@ from holdfast.core.images import pack
 from holdfast.core.types import TypeRegistry
 from holdfast.worker.effects import CompleteCheckpoint, Effect, StageChunks, SyncSinks, TakeToken, TrimLog
 from holdfast.worker.events import TokenTaken
+from holdfast.worker.fold import Folding
 from holdfast.worker.settings import Settings
 
 ROWS_FREE: Final = 20_000  # on disk before compaction is worth a thought
@@ -55,7 +56,16 @@ class Record:
     def pack(self) -> bytes:
         """As stored."""
         packed: bytes = msgpack.packb(
-            [self.checkpoint, self.epoch, self.skip, self.time, self.generation, self.ended, self.clean, self.rows]
+            [
+                self.checkpoint,
+                self.epoch,
+                self.skip,
+                self.time,
+                self.generation,
+                self.ended,
+                self.clean,
+                self.rows,
+            ]
         )
         return packed
 
@@ -84,11 +94,19 @@ class Writing:
 class Checkpoints:
     """Writes one checkpoint after the other."""
 
-    def __init__(self, books: Mapping[str, Book], sink_names: Sequence[str], registry: TypeRegistry, settings: Settings):
+    def __init__(
+        self,
+        books: Mapping[str, Book],
+        sink_names: Sequence[str],
+        registry: TypeRegistry,
+        settings: Settings,
+        folding: Folding,
+    ):
         self.books = dict(books)
         self.sink_names = sink_names
         self.registry = registry
         self.settings = settings
+        self.folding = folding
         self.phase = Phase.IDLE
         self.writing: Writing | None = None
         self.last: Record | None = None
@@ -104,11 +122,6 @@ class Checkpoints:
         self.last = record
         self.rows_on_disk = record.rows
 
-    @property
-    def dirty(self) -> int:
-        """Entities touched since the last cut."""
-        return sum(len(book.dirty) for book in self.books.values())
-
     # --- making one
 
     def begin(self, record: Record, sources: list[Row], sinks: dict[int, int]) -> list[Effect]:
@@ -123,7 +136,7 @@ class Checkpoints:
 
     def _begin_sweep(self, checkpoint: int) -> None:
         live = sum(len(book.entities) for book in self.books.values())
-        if self.sweep_since == 0 and self.rows_on_disk > 2 * live + ROWS_FREE:
+        if self.sweep_since == 0 and not self.folding.books and self.rows_on_disk > 2 * live + ROWS_FREE:
             self.sweep_since = checkpoint
             self.sweep_over = False
             self.rows_of_sweep = 0
@@ -143,6 +156,7 @@ class Checkpoints:
             most -= max(len(rows), 1)
             if rows:
                 chunks.append(self._pack(name, rows))
+                self.folding.take(name, rows)
                 writing.rows += len(rows)
             if book.is_written:
                 writing.steps.pop(0)
@@ -167,8 +181,8 @@ class Checkpoints:
         chunks = []
         for name, book in self.books.items():
             clean = book.take_clean(e for owner, e in part if owner == name)
-            for start in range(0, len(clean), self.settings.rows_per_slice):
-                chunks.append(self._pack(name, clean[start : start + self.settings.rows_per_slice]))
+            size = self.settings.rows_per_slice
+            chunks += [self._pack(name, clean[at : at + size]) for at in range(0, len(clean), size)]
             writing.rows += len(clean)
         return chunks
 
@@ -219,7 +233,7 @@ class Checkpoints:
         self.phase = Phase.COMPLETING
         self.rows_on_disk += writing.rows
         self.rows_of_sweep += writing.rows
-        drop = 0
+        drop = checkpoint if self.folding.books else 0  # all before this one stands in the rows
         if self.sweep_over:
             drop, self.rows_on_disk = self.sweep_since, self.rows_of_sweep
         writing.record = replace(writing.record, rows=self.rows_on_disk)

@@ -25,16 +25,15 @@ class CutPolicy:
         self.log_bytes += log_bytes
         self.changed = True
 
-    def is_due(self, now: int, *, dirty: int) -> bool:
+    def is_due(self, now: int, *, crowded: bool) -> bool:
         """Whether a cut should be made at the end of the epoch just applied."""
         if not self.changed:
             return False
-        limit = self.settings.entities_in_memory
         return (
-            now - self.last >= self.settings.checkpoint_ms
+            crowded  # more entities changed than memory has room for
+            or now - self.last >= self.settings.checkpoint_ms
             or now < self.last  # the clock went back
             or self.log_bytes >= LOG_BYTES_MAX
-            or (limit is not None and dirty * 3 > limit)
         )
 
     def due_at(self) -> int | None:

@@ -104,7 +104,7 @@ class Intake:
     def read(self, event: SourceRead) -> None:
         """Records have come."""
         partition = self.partitions[event.partition]
-        assert partition.asked and not partition.ended, "a block that nobody asked for"
+        assert partition.asked, "a block that nobody asked for"
         partition.asked = False
         partition.waiting.append(event)
         if event.count:
@@ -123,8 +123,7 @@ class Intake:
         assert self.is_ready or alarm
         chunks = []
         for partition in self.partitions:
-            for event in partition.waiting:
-                chunks.append(self._chunk(partition, event, now))
+            chunks += [self._chunk(partition, event, now) for event in partition.waiting]
             partition.waiting.clear()
         self.closed += 1
         self.time = max([self.time, now if alarm else 0, *(c.time for c in chunks)])
@@ -134,7 +133,13 @@ class Intake:
         own = self.times(partition.index, event.raw)
         partition.clock = max(partition.clock, now if own is None else own)
         chunk = Chunk(
-            partition.index, partition.number, event.count, partition.clock, event.offset, event.ended, event.raw
+            partition.index,
+            partition.number,
+            event.count,
+            partition.clock,
+            event.offset,
+            event.ended,
+            event.raw,
         )
         partition.number += event.count
         partition.offset = event.offset

@@ -2,8 +2,9 @@
 
     Started ─ return ─ replay ─┬─ intake ─ log ─ apply ─ deliver ─┬─ Finish
                                └──── cut, checkpoint, trim ───────┘
-Events in (`events`), effects out (`effects`); no clock, no disk, no thread. Per epoch, in this order: its records are cut
-and logged (intake), the log has synced, it is applied, its outputs are delivered. A cut after it may become a checkpoint.
+Events in (`events`), effects out (`effects`); no clock, no disk, no thread. Per epoch, in this order: its records are
+cut and logged (intake), the log has synced, it is applied, its outputs are delivered. A cut after it may become a
+checkpoint.
 Invariants (`check_invariants`): durable <= closed, applied <= durable, delivered <= applied, checkpoint <= applied; at
 most `epochs_in_flight` epochs are closed and not applied.
 """
@@ -15,9 +16,16 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from holdfast.core.cache import CachedBook, canonical_keys
 from holdfast.core.entities import Row
 from holdfast.core.epochs import Epoch
-from holdfast.core.errors import DamagedError, HoldfastError, ProcessingError, ValueTypeError
+from holdfast.core.errors import (
+    ApplicationError,
+    DamagedError,
+    HoldfastError,
+    ProcessingError,
+    ValueTypeError,
+)
 from holdfast.core.pipeline import Load, Pipeline, ReturnNeededError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
@@ -26,7 +34,7 @@ from holdfast.worker.apply import Apply, Stopped
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
-from holdfast.worker.effects import AppendLog, Effect, Finish, Return, WakeAt
+from holdfast.worker.effects import AppendLog, Effect, Finish, LoadRows, Return, WakeAt
 from holdfast.worker.events import (
     CheckpointCompleted,
     ChunksRead,
@@ -35,6 +43,7 @@ from holdfast.worker.events import (
     Event,
     LogRead,
     LogSynced,
+    RowsFolded,
     RowsLoaded,
     SinksSynced,
     SourceRead,
@@ -43,9 +52,10 @@ from holdfast.worker.events import (
     Ticked,
     TokenTaken,
 )
+from holdfast.worker.fold import Folding, row_space
 from holdfast.worker.intake import Intake
 from holdfast.worker.returning import Returning
-from holdfast.worker.settings import Settings
+from holdfast.worker.settings import Settings as Settings
 
 SELF = 0  # the only member
 
@@ -74,19 +84,25 @@ class Worker:
     ) -> None:
         self.plan = plan
         self.settings = settings
-        self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful)
+        limit = settings.entities_in_memory
+        if limit is not None and plan.timed:
+            raise ApplicationError("entities_in_memory does not go together with on_timer yet: leave one of them out")
+        self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful, entities_in_memory=limit)
         books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
         renamed = {step.was: step.name for step in plan.stateful if step.was is not None}
         self.sink_names = [step.name for step in plan.sinks]
-        self.returning = Returning(books, renamed, registry, settings)
+        cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
+        self.folding = Folding(cached, registry)
+        self.returning = Returning(books, renamed, registry, settings, self.folding)
         self.intake = Intake(len(partitions), settings, live=plan.live, times=self._times)
         self.apply = Apply(self.pipeline, live=plan.live, slice_records=settings.slice_records)
         self.delivery = Delivery(len(plan.sinks))
-        self.checkpoints = Checkpoints(books, self.sink_names, registry, settings)
+        self.checkpoints = Checkpoints(books, self.sink_names, registry, settings, self.folding)
         self.cuts = CutPolicy(settings, 0)
         self.progress = Progress([SELF], 0)
         self.logged: deque[Epoch] = deque()  # closed, not yet applied
         self.work: Generator[Load, None, Stopped | None] | None = None  # an epoch that waits for entities
+        self.loading: tuple[CachedBook, list[Any]] | None = None  # what it waits for
         self.stopped: Stopped | None = None
         self.stopping = False
         self.running = False  # the return is over
@@ -109,7 +125,8 @@ class Worker:
             ChunksStaged: lambda e: self.checkpoints.chunks_staged(e.checkpoint, e.chunks),
             SinksSynced: lambda e: self.checkpoints.sinks_synced(e.checkpoint),
             CheckpointCompleted: self._completed,
-            RowsLoaded: lambda e: [],
+            RowsLoaded: self._rows_loaded,
+            RowsFolded: self._rows_folded,
             Ticked: lambda e: [],
             StopAsked: self._stop_asked,
         }
@@ -121,7 +138,7 @@ class Worker:
         self._note_time(event.now)
         try:
             effects = self._handlers[type(event)](event)
-            if not self.finished and self.running:
+            if self.running:
                 effects += self._advance()
         except ReturnNeededError as needed:
             return self._return(Return(self.settings.careful | {needed.step}, None, None))
@@ -148,7 +165,16 @@ class Worker:
     def _chunks_read(self, event: ChunksRead) -> list[Effect]:
         for chunk in event.chunks:
             self.returning.restore(chunk)
-        return self._returned() if event.last else []
+        if not event.last:
+            return []
+        assert self.returning.record is not None
+        return self.folding.begin(self.returning.record.checkpoint) or self._returned()
+
+    def _rows_folded(self, event: RowsFolded) -> list[Effect]:
+        effects = self.folding.go_on()
+        if not effects and not self.running:
+            return self._returned()
+        return effects
 
     def _returned(self) -> list[Effect]:
         """The state of the checkpoint is restored: everything starts at its epoch."""
@@ -272,7 +298,7 @@ class Worker:
             if self.work is None:
                 self.work = self.apply.run(self.logged[0], self._limit(self.logged[0]))
             try:
-                next(self.work)
+                effects += self._load(next(self.work))
             except StopIteration as end:
                 self.work = None
                 effects += self._applied(self.logged[0], end.value)
@@ -283,8 +309,30 @@ class Worker:
                 effects += self._begin_checkpoint_if_due()
         return effects
 
+    def _load(self, load: Load) -> list[Effect]:
+        """The work wants entities: what is not in memory is read."""
+        book = self.pipeline.books[load[0]]
+        if not isinstance(book, CachedBook):
+            return []
+        lookups = book.missing(load[1])
+        if not lookups:
+            return []
+        self.loading = (book, lookups)
+        return [LoadRows(row_space(self.plan.steps[load[0]].name), canonical_keys(lookups))]
+
+    def _rows_loaded(self, event: RowsLoaded) -> list[Effect]:
+        assert self.loading is not None, "rows that nobody asked for"
+        book, lookups = self.loading
+        self.loading = None
+        book.load(lookups, event.images)
+        return []
+
     def _may_apply(self) -> bool:
-        if not self.logged:
+        if not self.logged or self.loading is not None:
+            return False
+        if self.work is not None:
+            return True
+        if any(book.is_crowded for book in self.folding.books.values()) and self._is_writing():
             return False
         epoch = self.logged[0].number
         if epoch > self.progress.durable:
@@ -314,10 +362,15 @@ class Worker:
 
     # --- cut and checkpoint
 
+    def _is_writing(self) -> bool:
+        """Whether the last checkpoint is not over, the folding of its rows included."""
+        return self.checkpoints.phase is not Phase.IDLE or not self.folding.is_over
+
     def _begin_checkpoint_if_due(self) -> list[Effect]:
-        if self.checkpoints.phase is not Phase.IDLE or self.stopped is not None:
+        if self._is_writing() or self.stopped is not None:
             return []
-        if not self.cuts.is_due(self.now, dirty=self.checkpoints.dirty):
+        crowded = any(book.is_crowded for book in self.folding.books.values())
+        if not self.cuts.is_due(self.now, crowded=crowded):
             return []
         return self._begin_checkpoint(ended=False, clean=False)
 
@@ -354,7 +407,7 @@ class Worker:
         return effects
 
     def _completed(self, event: CheckpointCompleted) -> list[Effect]:
-        return self.checkpoints.completed(event.checkpoint)
+        return [*self.checkpoints.completed(event.checkpoint), *self.folding.begin(event.checkpoint)]
 
     # --- the end
 
@@ -373,7 +426,7 @@ class Worker:
 
     def _end(self) -> list[Effect]:
         """Seal, checkpoint, finish."""
-        if not self._is_ending() or self.checkpoints.phase is not Phase.IDLE:
+        if not self._is_ending() or self._is_writing():
             return []
         if self.delivery.delivered < self.apply.applied or self.delivery.waiting:
             return []
@@ -384,16 +437,16 @@ class Worker:
         return self._finish(self.stopped.error if self.stopped else None, ended=self.final.ended)
 
     def _finish(self, error: HoldfastError | None, *, ended: bool) -> list[Effect]:
-        self.finished = True
+        self.finished, self.running = True, False
         return [Finish(error, ended)]
 
     def _return(self, order: Return) -> list[Effect]:
-        self.finished = True
+        self.finished, self.running = True, False
         return [order]
 
     def _set_wake(self) -> list[Effect]:
         """When there is something to do although nothing happens."""
-        times = [self.cuts.due_at() if self.checkpoints.phase is Phase.IDLE else None]
+        times = [None if self._is_writing() else self.cuts.due_at()]
         if self.plan.live and not self.intake.has_ended:
             times.append(self._next_alarm())
         wake = min((t for t in times if t is not None), default=None)
@@ -418,7 +471,7 @@ class Worker:
             skipped={self.plan.steps[i].name: n for i, n in self.pipeline.skipped.items()},
             epochs=self.apply.applied - self.returning.epoch,
             checkpoints=self.made,
-            entities=sum(len(book.entities) for book in self.pipeline.books.values()),
+            entities=sum(book.in_memory for book in self.pipeline.books.values()),
             replayed=max(0, self.returning.tail - self.returning.epoch),
             epoch=self.apply.applied,
             sealed=self.progress.sealed,
@@ -427,7 +480,7 @@ class Worker:
 
     def check_invariants(self) -> None:
         """Assert what must hold after every event."""
-        if not self.running or self.finished:
+        if not self.running:
             return
         durable, applied = self.progress.durable, self.apply.applied
         assert applied <= durable, "an epoch was applied before it was durable"

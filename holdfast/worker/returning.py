@@ -17,6 +17,7 @@ from holdfast.core.types import TypeRegistry
 from holdfast.worker.checkpoint import SINK_STEP, SOURCE_STEP, Record
 from holdfast.worker.effects import Effect, ReadChunks, ReadLog
 from holdfast.worker.events import LogRead, Started
+from holdfast.worker.fold import Folding
 from holdfast.worker.settings import Settings
 
 
@@ -24,13 +25,19 @@ class Returning:
     """Restores the state of a checkpoint and hands out logged epochs."""
 
     def __init__(
-        self, books: Mapping[str, Book], renamed: Mapping[str, str], registry: TypeRegistry, settings: Settings
+        self,
+        books: Mapping[str, Book],
+        renamed: Mapping[str, str],
+        registry: TypeRegistry,
+        settings: Settings,
+        folding: Folding,
     ) -> None:
         """`renamed` maps former names of steps (`was=`) to those they have now."""
         self.books = books
         self.renamed = renamed
         self.registry = registry
         self.settings = settings
+        self.folding = folding
         self.record: Record | None = None
         self.tail = 0  # of the log
         self.read = 0  # the last epoch asked for or read
@@ -59,6 +66,8 @@ class Returning:
             self.partitions.update(zip(images.keys, images.states, strict=True))
         elif images.step == SINK_STEP:
             self.sinks.update(zip(images.keys, images.states, strict=True))
+        elif self.folding.books:
+            self.folding.restore(images)
         else:
             self._restore_entities(images)
 

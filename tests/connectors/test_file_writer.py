@@ -249,7 +249,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_new_file_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
-    monkeypatch.setattr(file_writer.os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder/out.txt")
     opened(tmp_path / "link").close()
@@ -281,10 +281,10 @@ def test_a_file_put_in_place_while_waiting_is_the_one_written(path: Path, monkey
 
     def replaced_meanwhile(file: int, operation: int) -> None:
         flock(file, operation)
-        monkeypatch.setattr(file_writer.fcntl, "flock", flock)
+        monkeypatch.setattr(fcntl, "flock", flock)
         path.unlink()
 
-    monkeypatch.setattr(file_writer.fcntl, "flock", replaced_meanwhile)
+    monkeypatch.setattr(fcntl, "flock", replaced_meanwhile)
     writer = opened(path)
     writer.write(1, LINES[:1], 1)
     writer.close()
@@ -313,7 +313,7 @@ class Pwrite:
 @pytest.mark.parametrize("room", range(0, 19, 3))
 def test_a_full_disk_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, room: int, error: int) -> None:
     disk = Pwrite(room, error)
-    monkeypatch.setattr(file_writer.os, "pwrite", disk)
+    monkeypatch.setattr(os, "pwrite", disk)
     writer = opened(path)
     with pytest.raises(DiskFullError, match=r"out\.txt") as full:
         writer.write(1, LINES, 4)
@@ -332,7 +332,7 @@ def test_a_full_disk_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_partial_writes_are_completed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_writer.os, "pwrite", Pwrite(1000, errno.EIO, at_once=3))
+    monkeypatch.setattr(os, "pwrite", Pwrite(1000, errno.EIO, at_once=3))
     writer = opened(path)
     writer.write(1, LINES, 4)
     writer.close()
@@ -340,20 +340,23 @@ def test_partial_writes_are_completed(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_write_is_one_call(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    positions = []
     pwrite = os.pwrite
-    monkeypatch.setattr(
-        file_writer.os, "pwrite", lambda file, data, position: calls.append(position) or pwrite(file, data, position)
-    )
+
+    def noted(file: int, data: bytes, position: int) -> int:
+        positions.append(position)
+        return pwrite(file, data, position)
+
+    monkeypatch.setattr(os, "pwrite", noted)
     writer = opened(path)
     writer.write(1, LINES[:2], 2)
     writer.write(3, LINES[2:], 2)
     writer.close()
-    assert calls == [0, 8]
+    assert positions == [0, 8]
 
 
 def test_an_error_of_the_device_is_the_sinks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_writer.os, "pwrite", Pwrite(5, errno.EIO))
+    monkeypatch.setattr(os, "pwrite", Pwrite(5, errno.EIO))
     writer = opened(path)
     with pytest.raises(SinkError, match=r"out\.txt"):
         writer.write(1, LINES, 4)
@@ -367,7 +370,7 @@ def test_after_a_failed_sync_nothing_succeeds_any_more(path: Path, monkeypatch: 
     writer = opened(path)
     writer.write(1, LINES[:1], 1)
     with monkeypatch.context() as patched:
-        patched.setattr(file_writer.os, "fdatasync", fails)
+        patched.setattr(os, "fdatasync", fails)
         with pytest.raises(SinkError, match="lost"):
             writer.sync()
     with pytest.raises(SinkError):

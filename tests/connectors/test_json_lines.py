@@ -19,15 +19,49 @@ NUMBERS = st.one_of(
     st.floats().map(repr),  # also NaN and Infinity, which json.loads knows in another spelling
     st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
     st.sampled_from(
-        ["-0", "-0.0", "-0e0", "1e400", "-1e400", "1e-400", "NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1"]
-        + ["-", "1e", "9" * 400, "9" * 4301, "0" * 5000, "1." + "9" * 900, "5e-324", "2.2250738585072011e-308"]
+        [
+            "-0",
+            "-0.0",
+            "-0e0",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "1e",
+            "9" * 400,
+            "9" * 4301,
+            "0" * 5000,
+            "1." + "9" * 900,
+            "5e-324",
+            "2.2250738585072011e-308",
+        ]
     ),
 )
-ESCAPES = [r"\ud800", r"\udc00", r"\ud83d\ude00", r"\ud83dx", r"\u0000", r"\/", r"\b\f\n\r\t", r"\x", "\\", r"\u12"]
+ESCAPES = [
+    r"\ud800",
+    r"\udc00",
+    r"\ud83d\ude00",
+    r"\ud83dx",
+    r"\u0000",
+    r"\/",
+    r"\b\f\n\r\t",
+    r"\x",
+    "\\",
+    r"\u12",
+]
 STRINGS = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=8).map(lambda s: json.dumps(s, ensure_ascii=False)),
     st.text(max_size=8).map(json.dumps),
-    st.lists(st.one_of(st.sampled_from(ESCAPES), st.text(max_size=3)), max_size=4).map(lambda p: '"' + "".join(p) + '"'),
+    st.lists(st.one_of(st.sampled_from(ESCAPES), st.text(max_size=3)), max_size=4).map(
+        lambda p: '"' + "".join(p) + '"'
+    ),
 )
 ATOMS = st.one_of(NUMBERS, STRINGS, st.sampled_from(["null", "true", "false", "True", "nul", ""]))
 SPACE = st.sampled_from(["", "", " ", "\t", "\r", " \r", "\x0b", "\x0c", "\xa0", "\ufeff"])
@@ -38,7 +72,9 @@ def spaced(text: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    fields = st.tuples(st.one_of(STRINGS, st.sampled_from(['"a"', '"b"', "1"])), SPACE, st.just(":"), inner).map("".join)
+    fields = st.tuples(st.one_of(STRINGS, st.sampled_from(['"a"', '"b"', "1"])), SPACE, st.just(":"), inner).map(
+        "".join
+    )
     return st.one_of(
         st.lists(spaced(inner), max_size=4).map(lambda items: "[" + ",".join(items) + "]"),
         st.lists(spaced(fields), max_size=4).map(lambda items: "{" + ",".join(items) + "}"),

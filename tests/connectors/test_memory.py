@@ -36,7 +36,7 @@ def test_records_come_back_equal_from_any_offset(records: list[Any], data: st.Da
     reader = source.open("0", None)
     given_records: list[Any] = []
     for _ in range(data.draw(st.integers(0, 3))):
-        if (block := reader.read(data.draw(st.one_of(st.none(), st.integers(1, 4))), data.draw(st.integers(1, 40)))):
+        if block := reader.read(data.draw(st.one_of(st.none(), st.integers(1, 4))), data.draw(st.integers(1, 40))):
             given_records += source.decode(block.raw)
     count = data.draw(st.integers(0, len(given_records)))
     reader.offset_after(count // 2)
@@ -52,6 +52,7 @@ def test_each_decoding_gives_fresh_values() -> None:
     source.bind(TypeRegistry([Order]))
     (raw,) = read_all(source.open("0", None))
     one, other = source.decode(raw)
+    assert isinstance(one, Order)
     one.parts.append(2)
     assert (order, other) == (Order("a", [1]), Order("a", [1]))
     assert type(other) is Order
@@ -80,7 +81,7 @@ def test_other_records_than_those_read_are_refused() -> None:
 
 def test_a_record_that_is_no_value_is_refused_when_it_is_read() -> None:
     with pytest.raises(ValueTypeError):
-        sources.Memory([object()]).open("0", None).read(None, 1000)
+        sources.Memory([print]).open("0", None).read(None, 1000)
 
 
 @pytest.mark.parametrize("records", [{}, {1: []}])

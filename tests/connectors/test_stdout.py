@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
-import os
 import sys
+from typing import Any
 
 import pytest
 
@@ -25,25 +26,24 @@ def test_outputs_come_after_what_was_printed_and_at_once(capfdbinary: pytest.Cap
     assert sinks.Stdout().paths() == []
 
 
-def test_a_reader_that_went_away_is_the_sinks_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb", buffering=0) as raw:
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(_Unowned(raw))))
-        with pytest.raises(SinkError, match="standard output"):
-            sinks.Stdout().open(None, 0, False).write(1, [b"a\n"], 1)
-        sys.stdout.buffer.raw.failing = False  # type: ignore[attr-defined]  # let it be collected quietly
+class ClosedPipe(io.RawIOBase):
+    """A pipe whose reader went away, until the test is over."""
 
-
-class _Unowned(io.RawIOBase):
-    """Passes writes on to a pipe until told otherwise."""
-
-    def __init__(self, pipe: io.RawIOBase) -> None:
-        self.pipe = pipe
-        self.failing = True
+    closed_by_reader = True
 
     def writable(self) -> bool:
         return True
 
-    def write(self, data: object) -> int:
-        return self.pipe.write(data) if self.failing else len(bytes(data))  # type: ignore
+    def write(self, data: Any) -> int:
+        if self.closed_by_reader:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return len(data)
+
+
+def test_a_reader_that_went_away_is_the_sinks_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = ClosedPipe()
+    with io.TextIOWrapper(io.BufferedWriter(pipe)) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(SinkError, match=r"standard output.*Broken pipe"):
+            sinks.Stdout().open(None, 0, False).write(1, [b"a\n"], 1)
+        pipe.closed_by_reader = False  # what is left in the buffer is flushed when the file is closed

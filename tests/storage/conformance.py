@@ -77,12 +77,8 @@ class LmdbWorld:
 
 
 RAW = st.one_of(st.just(b""), st.binary(max_size=40), st.integers(1, 9000).map(lambda size: b"r" * size))
-OFFSETS = st.one_of(
-    st.none(), st.integers(0, 2**63), st.text(max_size=5), st.lists(st.integers(0, 9), max_size=2)
-)
-KEYS = st.one_of(
-    st.sampled_from([b"a", b"b", b"c" * 400, b"d" * 401, b"e" * 3000]), st.binary(min_size=1, max_size=3)
-)
+OFFSETS = st.one_of(st.none(), st.integers(0, 2**63), st.text(max_size=5), st.lists(st.integers(0, 9), max_size=2))
+KEYS = st.one_of(st.sampled_from([b"a", b"b", b"c" * 400, b"d" * 401, b"e" * 3000]), st.binary(min_size=1, max_size=3))
 
 
 @st.composite
@@ -212,9 +208,7 @@ class StateMachine(RuleBasedStateMachine):
         self.staged = (0, [])
         self.record = record
 
-    @rule(
-        rows=st.lists(st.tuples(st.integers(0, 3), KEYS, st.none() | RAW), max_size=6), upto=st.integers(0, 9)
-    )
+    @rule(rows=st.lists(st.tuples(st.integers(0, 3), KEYS, st.none() | RAW), max_size=6), upto=st.integers(0, 9))
     def fold(self, rows: list[tuple[int, bytes, bytes | None]], upto: int) -> None:
         self.world.state.fold(rows, (upto, upto))
         self.folded = (upto, upto)
@@ -243,9 +237,7 @@ class StateMachine(RuleBasedStateMachine):
         assert state.manifest() == [(n, len(content)) for n, content in sorted(self.complete_ones.items())]
         assert state.size().chunk_bytes == sum(len(chunk) for _, chunk in kept)
         assert state.size().rows == len(self.rows)
-        assert sorted(state.all_rows()) == sorted(
-            (step, key, image) for (step, key), image in self.rows.items()
-        )
+        assert sorted(state.all_rows()) == sorted((step, key, image) for (step, key), image in self.rows.items())
 
     @invariant()
     def small_things_agree(self) -> None:

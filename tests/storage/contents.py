@@ -79,9 +79,7 @@ def read_all(directory: DataDirectory) -> list[object]:
         epochs += log.read(log.base() + len(epochs), 20_000)
     wanted = [row(number) for number in range(ROWS + 20)]
     images = [state.load(step, [key for of, key, _ in wanted if of == step]) for step in range(4)]
-    meta = [
-        state.get_meta(name) for name in ("application", "generation", "partitions", "last", "more", "none")
-    ]
+    meta = [state.get_meta(name) for name in ("application", "generation", "partitions", "last", "more", "none")]
     return [
         (log.base(), log.tail(), epochs, list(log.rows())),
         (state.checkpoint(), state.record(), list(state.chunks()), state.manifest()),

@@ -78,9 +78,7 @@ class Disk:
     def __init__(self, before: Path, worked: Path) -> None:
         names = [p.relative_to(before).as_posix() for p in before.rglob("*") if p.is_file()]
         self.names = {(worked / name).stat().st_ino: name for name in names}
-        self.files = {
-            inode: File(bytearray((before / name).read_bytes())) for inode, name in self.names.items()
-        }
+        self.files = {inode: File(bytearray((before / name).read_bytes())) for inode, name in self.names.items()}
         self.acknowledged = -1
 
     def apply(self, event: Event) -> None:

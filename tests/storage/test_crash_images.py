@@ -81,7 +81,7 @@ def explore(folder: Path, shim: Path, *, images: int, seed: int, sync: bool = Tr
             disk.save(folders[-1], random, log[point])
         answers = child("read", stdin="".join(f"{image}\n" for image in folders))
         for number, answer, point in zip(acknowledged, answers, points[start : start + 50], strict=True):
-            under_way += answer == expected[number + 1 : number + 2]
+            under_way += answer in expected[number + 1 : number + 2]
             if answer not in expected[number : number + 2]:
                 wrong.append(f"event {point}, {number} acknowledged: {answer}")
     return Verdict(images, wrong, under_way)
@@ -91,6 +91,7 @@ def test_no_power_loss_takes_what_was_acknowledged(tmp_path: Path, shim: Path) -
     verdict = explore(tmp_path, shim, images=150, seed=1)
 
     assert verdict.wrong == []
+    assert 0 < verdict.under_way < verdict.images, "the power went at moments that matter"
 
 
 def test_a_missing_flush_is_found_by_the_images(tmp_path: Path, shim: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +27,7 @@ class Disk:
     tail: int = 0
     chunks: list[tuple[int, bytes]] = field(default_factory=list)
     staged: list[tuple[int, bytes]] = field(default_factory=list)
+    entities: dict[tuple[int, bytes], bytes | None] = field(default_factory=dict)
     outputs: dict[int, list[Any]] = field(default_factory=dict)
 
 
@@ -41,6 +41,9 @@ class Driver:
         self.disk = Disk()
         self.now = 1_000
         self.returns = 0
+        self.kills: list[int] = []  # events that each of the first lives may handle
+        self.lives = 0
+        self.written: dict[int, int] = {}  # by sink, in this life
 
     def partitions(self) -> list[tuple[int, str]]:
         found = []
@@ -53,7 +56,11 @@ class Driver:
         """To the end; the error and whether everything ended."""
         settings = self.settings
         while True:
-            outcome = self.live(settings)
+            outcome = self.live(settings, self.kills[self.lives] if self.lives < len(self.kills) else None)
+            self.lives += 1
+            if outcome is None:
+                settings = self.settings
+                continue
             if isinstance(outcome, do.Finish):
                 return outcome.error, outcome.ended
             self.returns += 1
@@ -62,8 +69,8 @@ class Driver:
             stop_before = outcome.stop_before or settings.stop_before
             settings = replace(settings, careful=outcome.careful, stop_before=stop_before, stop_error=error)
 
-    def live(self, settings: Settings) -> do.Finish | do.Return:
-        """One life of a worker."""
+    def live(self, settings: Settings, events_max: int | None) -> do.Finish | do.Return | None:
+        """One life of a worker; None if it was killed."""
         partitions = self.partitions()
         plan = Plan(self.app)
         worker = self.worker = Worker(plan, partitions, settings, self.registry)
@@ -76,6 +83,10 @@ class Driver:
                 assert worker.busy, "nothing to do and not finished"
                 inbox.append(has.Ticked(self.now))
             self.now += 7
+            if events_max is not None:
+                if events_max == 0:
+                    return None
+                events_max -= 1
             orders = worker.handle(inbox.popleft())
             worker.check_invariants()
             for order in orders:
@@ -107,11 +118,13 @@ class Driver:
             case do.OpenSink(sink, token, number):
                 assert token in (None, number)
                 disk.outputs.setdefault(sink, [])
+                self.written[sink] = number
             case do.Deliver(sink, _, first, count, payload):
                 self.write(sink, first, list(payload))
+                self.written[sink] = first + count - 1
                 return [has.Delivered(now, sink, first + count - 1)]
             case do.TakeToken(sink, checkpoint):
-                return [has.TokenTaken(now, sink, checkpoint, len(disk.outputs[sink]))]
+                return [has.TokenTaken(now, sink, checkpoint, self.written[sink])]
             case do.StageChunks(checkpoint, chunks):
                 disk.staged += [(checkpoint, chunk) for chunk in chunks]
                 return [has.ChunksStaged(now, checkpoint, len(chunks))]
@@ -124,13 +137,20 @@ class Driver:
                 return [has.CheckpointCompleted(now, checkpoint)]
             case do.TrimLog(upto):
                 disk.log = [e for e in disk.log if e.number > upto]
+            case do.LoadRows(step, keys):
+                return [has.RowsLoaded(now, tuple(disk.entities.get((step, key)) for key in keys))]
+            case do.FoldRows(checkpoint, chunk, rows):
+                disk.entities.update({(step, key): image for step, key, image in rows})
+                return [has.RowsFolded(now, checkpoint, chunk)]
             case do.WakeAt():
                 pass
             case _:
                 raise AssertionError(order)
         return []
 
-    def read(self, readers: dict[int, Any], given: dict[int, int], partition: int, most: int) -> has.SourceRead:
+    def read(
+        self, readers: dict[int, Any], given: dict[int, int], partition: int, most: int
+    ) -> has.SourceRead:
         reader = readers[partition]
         raw, count, ended = b"", 0, False
         while count < most and not ended:
@@ -154,14 +174,9 @@ class Driver:
 
 def run_case(app: Application, settings: Settings | None = None) -> tuple[dict[str, list[Any]], Driver, Any]:
     """Outputs by sink name, for an application with Memory sources and sinks."""
-    from holdfast.core.reach import collect
-
-    del collect
     registry = TypeRegistry()
     driver = Driver(app, registry, settings)
     error, _ = driver.run()
     names = [s.name for s in app.sinks]
     return {name: driver.disk.outputs.get(i, []) for i, name in enumerate(names)}, driver, error
 
-
-Inputs = Mapping[str, Any]

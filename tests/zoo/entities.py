@@ -39,7 +39,18 @@ def book(line: str, account: Account, ctx: Context) -> Iterator[tuple[str, int] 
         yield owner, account.balance
 
 
-ACCOUNT_LINES = ["ann 1", "bob 2", "ann close", "ann 3", "bob 4", "ann close", "ann close", "bob reset", "bob 1", "ann 1"]
+ACCOUNT_LINES = [
+    "ann 1",
+    "bob 2",
+    "ann close",
+    "ann 3",
+    "bob 4",
+    "ann close",
+    "ann close",
+    "bob reset",
+    "bob 1",
+    "ann 1",
+]
 
 
 def deletion() -> Application:

@@ -14,6 +14,7 @@ import msgpack
 import xxhash
 
 from holdfast import sinks, sources
+from holdfast.core import keys
 from holdfast.core.application import Application
 from holdfast.core.context import Context
 from tests.zoo.case import Case, is_not_pad, padded, time_of, timed
@@ -32,10 +33,6 @@ def draw_at_timer(message: Any, state: list[int], ctx: Context) -> None:
 
 def alarm(name: str, state: list[int], ctx: Context) -> tuple[str, UUID]:
     return name, ctx.uuid()
-
-
-def first(pair: tuple[Any, Any]) -> Any:
-    return pair[0]
 
 
 def pair_up(word: str) -> list[str]:
@@ -88,6 +85,8 @@ def expected_draws(word: str, partition: int, number: int) -> list[tuple[str, UU
     return expected
 
 
+ALARM_SEED = seed_of("timer", "draw_at_timer", keys.canonical("key"), 3, "alarm", [], "draw_at_timer")
+
 CASES = [
     Case(
         "drawn",
@@ -97,5 +96,12 @@ CASES = [
             "words": ["a", "b", "a"],
             "drawn": [*expected_draws("a", 0, 0), *expected_draws("b", 1, 0), *expected_draws("a", 1, 1)],
         },
+    ),
+    Case(
+        # The second record sets the timer again, for a third round that never comes.
+        "drawn at a timer",
+        drawn_at_a_timer,
+        {"source": timed(ALARM)},
+        {"sink": [("alarm", identifier(ALARM_SEED, 1))]},
     ),
 ]

@@ -1,0 +1,152 @@
+"""`holdfast chaos`: verify, while the run is killed again and again.
+
+Every life must get further than the one before, or kills would prove nothing; an input that is worked off too fast for
+that is read more slowly, in smaller epochs, which changes nothing of the output over files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from holdfast.cli.kills import Kill, kills
+from holdfast.cli.options import check_later
+from holdfast.cli.scratch import RunOutcome, Scratch, child, scratch
+from holdfast.cli.verify import verdict
+from holdfast.core.application import Application
+from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, Place, look
+
+LIFE_SECONDS = 0.3  # of work between two kills, about
+SLOWED_SECONDS = 0.6  # of work for each kill, if an input must be slowed down
+POLL_SECONDS = 0.005
+# A life that neither dies at its point nor gets further within this time is killed as it is.
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Campaign:
+    """All lives of one application, up to the end of its input."""
+
+    made: Scratch
+    environment: dict[str, str]
+    began: float = field(default_factory=time.monotonic)
+    done: list[str] = field(default_factory=list)  # what kind of place each kill struck
+    records: int = 0  # logged when the last life was killed
+    progressed: int = 0  # kills before which something new was logged
+    ended: bool = False
+
+    def live_and_kill(self, kill: Kill) -> bool:
+        """Start the run and kill it; return False if it came to its end instead."""
+        environment = dict(self.environment)
+        if kill.point:
+            environment[KILL] = f"{kill.point}:{kill.passage}" + (f":{REPLAY}" if kill.recovering else "")
+        with child(self.made.start_run(environment)) as run:
+            started = time.monotonic()
+            self._wait(run, kill, started)
+            if run.poll() is None:
+                run.kill()
+            code = run.wait()
+        if code != -signal.SIGKILL:
+            self.ended = True
+            return False
+        self._note(kill)
+        return True
+
+    def live_to_the_end(self) -> RunOutcome | None:
+        """Start the run once more and let it finish."""
+        if not self.ended:
+            with child(self.made.start_run(self.environment)) as run:
+                run.wait()
+        return self.made.outcome()
+
+    def place(self) -> Place:
+        """Where the run is, or was when it was killed."""
+        return look(self.made.watch)
+
+    def _wait(self, run: subprocess.Popen[bytes], kill: Kill, started: float) -> None:
+        """Return when the kill is due or the run has ended."""
+        due: float | None = started + kill.seconds if kill.recovering and not kill.point else None
+        give_up = started + PATIENCE_SECONDS
+        while run.poll() is None and (now := time.monotonic()) < give_up:
+            if due is None and not kill.point and self.place().records > self.records:
+                due = now + kill.seconds
+            if due is not None and now >= due:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _note(self, kill: Kill) -> None:
+        place = self.place()
+        new = max(0, place.records - self.records)
+        self.progressed += new > 0
+        self.records += new
+        self.done.append(place.point)
+        print(
+            f"{time.monotonic() - self.began:7.2f} s  kill {len(self.done):<4} {kill!s:<40} "
+            f"in {place.point:<26} {self.records:>12,} records (+{new:,})",
+            flush=True,
+        )
+
+
+def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
+    """Kill, restart and compare."""
+    check_later(arguments)
+    random = Random(arguments.seed)
+    with scratch(arguments) as made:
+        environment = {WATCH: str(made.watch)}
+        trial = try_out(made, environment, arguments.kills * SLOWED_SECONDS)
+        if isinstance(trial, int):
+            return trial
+        campaign = Campaign(made, environment | trial)
+        print(f"seed {arguments.seed}, scenario {arguments.scenario}, {arguments.kills} kills", flush=True)
+        for kill in first(kills(arguments.scenario, random, LIFE_SECONDS), arguments.kills):
+            if not campaign.live_and_kill(kill):
+                break
+        outcome = campaign.live_to_the_end()
+        report(campaign, arguments.kills)
+        if outcome is None:
+            return 3
+        return verdict(made, outcome)
+
+
+def try_out(made: Scratch, environment: Mapping[str, str], wanted: float) -> dict[str, str] | int:
+    """Run once without kills, no longer than needed, and return what slows a short input down to `wanted` seconds.
+
+    A run that can't even start ends the whole with its exit code.
+    """
+    if wanted <= 0:
+        return {}
+    with child(made.start_run(environment | {PACE: "0"}, quiet=True)) as run:
+        try:
+            code = run.wait(timeout=wanted + 1.0)
+        except subprocess.TimeoutExpired:
+            code = None
+    reads = look(made.watch).epoch if made.watch.exists() else 0
+    outcome = made.outcome()
+    made.clear()
+    if code is None:
+        return {}
+    if outcome is None:
+        with child(made.start_run(environment)) as run:  # once more, to be heard
+            return run.wait() or 3
+    return {PACE: f"{1000 * wanted / max(reads, 1):.3f}"}
+
+
+def report(campaign: Campaign, wanted: int) -> None:
+    """Print how many kills there were, and where they struck."""
+    print(f"{len(campaign.done)} kills, {campaign.progressed} of them after new records; where they struck:")
+    for point, count in Counter(campaign.done).most_common():
+        print(f"  {point:<28}{count:>6}  {'#' * min(count, 60)}")
+    if len(campaign.done) < wanted:
+        print(f"the input was worked off before the other {wanted - len(campaign.done)} kills: give it more input")
+
+
+def first(kills_: Iterator[Kill], count: int) -> Iterator[Kill]:
+    """Yield the first few kills."""
+    for _ in range(count):
+        yield next(kills_)

@@ -1,0 +1,84 @@
+"""Fold: the entities of a complete checkpoint become rows, one per entity, when entities are loaded one by one.
+
+Folding follows a checkpoint and never leads it, in slices sorted by hash so that neighbouring rows share pages. It may
+be done again from the start: rows written twice hold the same. The next checkpoint begins only when it is over, so at a
+start only the chunks of the last checkpoint may be missing in the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import xxhash
+
+from holdfast.core.cache import CachedBook
+from holdfast.core.entities import GONE, Row, canonical_of
+from holdfast.core.errors import ApplicationError
+from holdfast.core.images import Images
+from holdfast.core.keys import key_hash
+from holdfast.core.types import TypeRegistry
+from holdfast.core.values import encode
+from holdfast.worker.effects import Effect, FoldRows
+
+FOLD_ROWS = 2000  # in one transaction: some milliseconds
+
+StoredRow = tuple[int, bytes, bytes | None]
+
+
+def row_space(step: str) -> int:
+    """The number under which a step's rows are kept: it must not change when steps are added."""
+    return xxhash.xxh3_64_intdigest(step.encode()) & 0xFFFF
+
+
+class Folding:
+    """Turns rows of checkpoints into rows on disk."""
+
+    def __init__(self, books: Mapping[str, CachedBook], registry: TypeRegistry) -> None:
+        self.books = books
+        self.registry = registry
+        self.spaces = {name: row_space(name) for name in books}
+        if len(set(self.spaces.values())) < len(self.spaces):
+            raise ApplicationError("two stateful steps can't be told apart by the hash of their names: rename one")
+        self.rows: list[StoredRow] = []  # taken, not yet folded
+        self.checkpoint = 0
+        self.at = 0
+        self.under_way = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the rows hold all of the last checkpoint."""
+        return not self.rows
+
+    def take(self, step: str, rows: Sequence[Row]) -> None:
+        """Rows of the checkpoint being written, as they are now."""
+        if step not in self.spaces:
+            return
+        space = self.spaces[step]
+        for row in rows:
+            image = None if row.state is GONE else encode(row.state, self.registry)
+            self.rows.append((space, canonical_of(row.key), image))
+
+    def restore(self, images: Images) -> None:
+        """Rows of a checkpoint that this worker, in an earlier life, perhaps did not fold."""
+        rows = [Row(key, state, None) for key, state in zip(images.keys, images.states, strict=True)]
+        self.take(images.step, rows + [Row(key, GONE, None) for key in images.removed])
+
+    def begin(self, checkpoint: int) -> list[Effect]:
+        """The checkpoint is complete: fold it."""
+        latest = {(space, key): image for space, key, image in self.rows}
+        self.rows = [(space, key, image) for (space, key), image in latest.items()]
+        self.rows.sort(key=lambda row: (row[0], key_hash(row[1])))
+        self.checkpoint, self.at = checkpoint, 0
+        return self.go_on()
+
+    def go_on(self) -> list[Effect]:
+        """The next slice, if there is one."""
+        if self.at >= len(self.rows):
+            self.rows, self.at, self.under_way = [], 0, False
+            for book in self.books.values():
+                book.folded()
+            return []
+        self.under_way = True
+        part = tuple(self.rows[self.at : self.at + FOLD_ROWS])
+        self.at += len(part)
+        return [FoldRows(self.checkpoint, self.at, part)]

@@ -1,0 +1,115 @@
+"""A full disk is told from other failures, loses nothing, and once there is space again everything goes
+on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.epochs import Chunk, Epoch
+from holdfast.core.errors import DiskFullError
+from holdfast.storage.directory import DataDirectory
+from tests.repository import ROOT
+
+# Appends until the disk is full, with no more than a limit for a file where there is one; prints the tail.
+FILL = """
+import resource, sys
+from pathlib import Path
+from holdfast.core.errors import DiskFullError
+from holdfast.storage.directory import DataDirectory
+from tests.storage.test_disk_full import epoch
+limit = int(sys.argv[2])
+directory = DataDirectory.open(sys.argv[1], create=True)
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    while True:
+        if sys.argv[3] == "log":
+            directory.log.append([epoch(directory.log.tail() + 1)])
+        else:
+            number = directory.state.checkpoint() + 1
+            directory.state.stage(number, [epoch(number).chunks[0].raw])
+            directory.state.complete(number, b"%d" % number, 0)
+except DiskFullError:
+    print(directory.log.tail(), directory.state.checkpoint())
+"""
+SPACE = 6 << 20
+
+
+def epoch(number: int) -> Epoch:
+    raw = number.to_bytes(4) * 10_000
+    return Epoch(number, 1, number, (Chunk(0, number, 1, number, None, False, raw),))
+
+
+def fill_up(path: Path, what: str, limit: int) -> tuple[int, int]:
+    command = [sys.executable, "-c", FILL, str(path), str(limit), what]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120)
+    assert process.returncode == 0, process.stderr
+    tail, checkpoint = process.stdout.split()
+    return int(tail), int(checkpoint)
+
+
+def check_complete(path: Path, tail: int, checkpoint: int) -> None:
+    with DataDirectory.open(path, create=False) as directory:
+        assert (directory.log.tail(), directory.state.checkpoint()) == (tail, checkpoint)
+        for number in range(1, tail + 1):
+            assert directory.log.read(number - 1, 1) == [epoch(number)]
+        assert [chunk for _, chunk in directory.state.chunks()] == [
+            epoch(number).chunks[0].raw for number in range(1, checkpoint + 1)
+        ]
+        directory.log.append([epoch(tail + 1)])
+        directory.state.stage(checkpoint + 1, [b"more"])
+        directory.state.complete(checkpoint + 1, b"more", 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SPACE}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a file system of its own can't be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("what", ["log", "state"])
+def test_a_full_file_system_loses_nothing_and_is_no_other_error(small_disk: Path, what: str) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(SPACE // 3))
+    tail, checkpoint = fill_up(small_disk / "data", what, 0)
+    assert tail + checkpoint > 10
+
+    ballast.unlink()
+    check_complete(small_disk / "data", tail, checkpoint)
+
+
+@pytest.mark.parametrize("what", ["log", "state"])
+def test_the_log_leaves_room_for_a_last_checkpoint(small_disk: Path, what: str) -> None:
+    fill_up(small_disk / "data", "log", 0)
+    if what == "log":
+        with pytest.raises(DiskFullError):
+            fill_and_close(small_disk / "data")
+    else:
+        with DataDirectory.open(small_disk / "data", create=False) as directory:
+            directory.state.stage(1, [bytes(50_000)])
+            directory.state.complete(1, b"last", 0)
+
+
+def fill_and_close(path: Path) -> None:
+    with DataDirectory.open(path, create=False) as directory:
+        directory.log.append([epoch(directory.log.tail() + 1)])
+
+
+@pytest.mark.parametrize("what", ["log", "state"])
+def test_a_file_that_may_not_grow_loses_nothing(tmp_path: Path, what: str) -> None:
+    tail, checkpoint = fill_up(tmp_path / "data", what, 2 << 20)
+    assert tail + checkpoint > 10
+
+    check_complete(tmp_path / "data", tail, checkpoint)

@@ -1,0 +1,113 @@
+"""A worker that is killed, whose state is larger than its memory, or whose chunks are compacted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+import holdfast as hf
+from holdfast import testing
+from holdfast.core.types import TypeRegistry
+from holdfast.worker import checkpoint
+from holdfast.worker.settings import Settings
+from tests.worker.drive import Driver
+
+SMALL = Settings(checkpoint_ms=40, epoch_bytes_min=200, epoch_bytes_max=400, slice_records=16, rows_per_slice=7)
+
+
+@dataclass
+class Seen:
+    count: int = 0
+    last: str = ""
+
+
+def words(number: int) -> list[str]:
+    return [f"w{number * step % 97}" for step in range(number % 5)]
+
+
+def count(word: str, seen: Seen) -> tuple[str, int, str]:
+    seen.count += 1
+    before, seen.last = seen.last, f"{word}{seen.count}"
+    return word, seen.count, before
+
+
+def forget_sometimes(item: tuple[str, int, str], seen: Seen, ctx: hf.Context) -> tuple[str, int] | None:
+    seen.count += item[1]
+    if seen.count % 7 == 0:
+        ctx.delete()
+        return None
+    return item[0], seen.count
+
+
+RECORDS = list(range(600))
+
+
+def application(records: list[int] = RECORDS) -> hf.Application:
+    app = hf.Application("lives")
+    counted = (
+        app.source(hf.sources.Memory(records)).flat_map(words).key_by(str).stateful(count, state=Seen)
+    )
+    counted.sink(hf.sinks.Memory())
+    (
+        counted.key_by(lambda item: (item[1] % 11, item[0][-1]))
+        .stateful(forget_sometimes, state=Seen)
+        .sink(hf.sinks.Memory())
+    )
+    return app
+
+
+def reference(records: list[int] = RECORDS) -> list[list[object]]:
+    return list(testing.run(application(records), {"source": records}).values())
+
+
+def outputs_of(driver: Driver) -> list[list[object]]:
+    return [driver.disk.outputs[0], driver.disk.outputs[1]]
+
+
+@pytest.mark.parametrize("limit", [4, 40, 400])
+def test_state_larger_than_memory_gives_the_same_outputs(limit: int) -> None:
+    driver = Driver(application(), TypeRegistry(), Settings(**{**vars_of(SMALL), "entities_in_memory": limit}))
+
+    assert driver.run() == (None, True)
+
+    assert outputs_of(driver) == reference()
+    assert driver.disk.entities
+
+
+def vars_of(settings: Settings) -> dict[str, object]:
+    return {name: getattr(settings, name) for name in settings.__slots__}
+
+
+@pytest.mark.parametrize("limit", [None, 30])
+def test_killed_after_any_event_it_goes_on_with_identical_outputs(limit: int | None) -> None:
+    settings = Settings(**{**vars_of(SMALL), "entities_in_memory": limit})
+    expected = reference()
+    for first in range(1, 110, 6):
+        driver = Driver(application(), TypeRegistry(), settings)
+        driver.kills = [first, first // 2 + 1, 5, first + 9]
+
+        assert driver.run() == (None, True)
+
+        assert outputs_of(driver) == expected
+
+
+def test_chunks_are_compacted_and_still_hold_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "ROWS_FREE", 20)
+    records = RECORDS * 8
+    driver = Driver(application(records), TypeRegistry(), SMALL)
+    driver.kills = [300] * 3
+    drops = []
+    carry_out = driver.carry_out
+
+    def spy(order, *rest):  # type: ignore[no-untyped-def]
+        drops.append(getattr(order, "drop_before", 0))
+        return carry_out(order, *rest)
+
+    monkeypatch.setattr(driver, "carry_out", spy)
+
+    assert driver.run() == (None, True)
+
+    assert max(drops) > 0
+    assert len(driver.disk.chunks) < 60
+    assert outputs_of(driver) == reference(records)
