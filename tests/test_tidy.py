@@ -45,9 +45,9 @@ def long_files(file: PythonFile) -> Iterator[str]:
 def docstrings(file: PythonFile) -> Iterator[str]:
     docstring = ast.get_docstring(file.tree)
     limit = DOCSTRING_LINES_MAX_OF.get(file.path, DOCSTRING_LINES_MAX)
-    if not docstring:
+    if not docstring and file.text.strip():
         yield "no module docstring: what does this file own?"
-    elif (lines := docstring.count("\n") + 1) > limit:
+    elif docstring and (lines := docstring.count("\n") + 1) > limit:
         yield f"the module docstring has {lines} lines, at most {limit}; essays belong into docs/"
 
 

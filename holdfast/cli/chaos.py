@@ -11,19 +11,20 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 
 from holdfast.cli.kills import Kill, kills
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome, Scratch, child, scratch
-from holdfast.cli.verify import verdict
+from holdfast.cli.verify import STOPPED, verdict
 from holdfast.core.application import Application
 from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, Place, look
 
 LIFE_SECONDS = 0.3  # of work between two kills, about
 SLOWED_SECONDS = 0.6  # of work for each kill, if an input must be slowed down
+PASSAGES_MAX = 12  # of its point before a kill
 POLL_SECONDS = 0.005
 # A life that neither dies at its point nor gets further within this time is killed as it is.
 PATIENCE_SECONDS = 20.0
@@ -99,42 +100,52 @@ def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
     random = Random(arguments.seed)
     with scratch(arguments) as made:
         environment = {WATCH: str(made.watch)}
-        trial = try_out(made, environment, arguments.kills * SLOWED_SECONDS)
+        trial = try_out(made, environment, arguments.kills)
         if isinstance(trial, int):
             return trial
-        campaign = Campaign(made, environment | trial)
+        campaign = Campaign(made, environment | trial.environment)
         print(f"seed {arguments.seed}, scenario {arguments.scenario}, {arguments.kills} kills", flush=True)
-        for kill in first(kills(arguments.scenario, random, LIFE_SECONDS), arguments.kills):
+        schedule = kills(arguments.scenario, random, life_seconds=LIFE_SECONDS, passages_max=trial.passages_max)
+        for kill in islice(schedule, arguments.kills):
             if not campaign.live_and_kill(kill):
                 break
         outcome = campaign.live_to_the_end()
         report(campaign, arguments.kills)
         if outcome is None:
-            return 3
+            return STOPPED
         return verdict(made, outcome)
 
 
-def try_out(made: Scratch, environment: Mapping[str, str], wanted: float) -> dict[str, str] | int:
-    """Run once without kills, no longer than needed, and return what slows a short input down to `wanted` seconds.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was found out about an input before the first kill."""
+
+    environment: dict[str, str] = field(default_factory=dict)  # slows the run down where it would be over too soon
+    passages_max: int = PASSAGES_MAX
+
+
+def try_out(made: Scratch, environment: dict[str, str], kill_count: int) -> Trial | int:
+    """Run once without kills, for no longer than is needed to know that the input is long enough.
 
     A run that can't even start ends the whole with its exit code.
     """
-    if wanted <= 0:
-        return {}
+    wanted = kill_count * SLOWED_SECONDS
     with child(made.start_run(environment | {PACE: "0"}, quiet=True)) as run:
         try:
-            code = run.wait(timeout=wanted + 1.0)
+            run.wait(timeout=wanted)
+            over = True
         except subprocess.TimeoutExpired:
-            code = None
-    reads = look(made.watch).epoch if made.watch.exists() else 0
+            over = False
     outcome = made.outcome()
+    epochs = look(made.watch).epoch if made.watch.exists() else 0
     made.clear()
-    if code is None:
-        return {}
+    if not over:
+        return Trial()
     if outcome is None:
         with child(made.start_run(environment)) as run:  # once more, to be heard
-            return run.wait() or 3
-    return {PACE: f"{1000 * wanted / max(reads, 1):.3f}"}
+            return run.wait() or STOPPED
+    pace = 1000 * wanted / max(epochs, 1)
+    return Trial({PACE: f"{pace:.3f}"}, max(1, min(PASSAGES_MAX, epochs // (2 * max(kill_count, 1)))))
 
 
 def report(campaign: Campaign, wanted: int) -> None:
@@ -144,9 +155,3 @@ def report(campaign: Campaign, wanted: int) -> None:
         print(f"  {point:<28}{count:>6}  {'#' * min(count, 60)}")
     if len(campaign.done) < wanted:
         print(f"the input was worked off before the other {wanted - len(campaign.done)} kills: give it more input")
-
-
-def first(kills_: Iterator[Kill], count: int) -> Iterator[Kill]:
-    """Yield the first few kills."""
-    for _ in range(count):
-        yield next(kills_)

@@ -1,7 +1,7 @@
 """The interpreter that a worker process needs: a fixed hash seed, assertions, and settings for one busy thread.
 
-A fixed seed makes the order of sets the same in every life of an application. It can only be chosen when the interpreter
-starts, so the process puts itself in its own place before the user's code is imported, and keeps its id.
+A fixed seed makes the order of sets the same in every life of an application. It can only be chosen when the
+interpreter starts, so the process puts itself in its own place before the user's code is imported, and keeps its id.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class Kill:
         return f"{text}, recovering" if self.recovering else text
 
 
-def kills(scenario: str, random: Random, life_seconds: float) -> Iterator[Kill]:
-    """Yield kills for ever; a life that is killed at random lasts about `life_seconds`."""
+def kills(scenario: str, random: Random, *, life_seconds: float, passages_max: int) -> Iterator[Kill]:
+    """Yield kills for ever; a life that is killed at random lasts about `life_seconds`, others not many passages."""
 
     def at_random() -> Kill:
         return Kill(seconds=random.uniform(0.0, 2 * life_seconds))
@@ -54,7 +54,7 @@ def kills(scenario: str, random: Random, life_seconds: float) -> Iterator[Kill]:
 
     def at(points: tuple[str, ...], *, recovering: bool = False) -> Iterator[Kill]:
         for point in cycle(random.sample(points, len(points))):
-            yield Kill(point, random.randint(1, _PASSAGES[point]), recovering=recovering)
+            yield Kill(point, random.randint(1, min(_PASSAGES[point], passages_max)), recovering=recovering)
 
     match scenario:
         case "random":

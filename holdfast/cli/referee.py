@@ -37,7 +37,10 @@ def reference(arguments: argparse.Namespace, given: Application | None) -> int:
     outcome = made.outcome()
     assert outcome is not None, "only a run that has ended is compared"
     if stopped != outcome.text:
-        print(f"first difference: the reference {_ending(stopped)}, the engine {_ending(outcome.text)}", flush=True)
+        print(
+            f"first difference: the reference {_ending(stopped)}, the engine {_ending(outcome.text)}",
+            flush=True,
+        )
         return DIFFERENT
     sinks = {step.name: step.sink for step in app.sinks}
     for name, path in files:

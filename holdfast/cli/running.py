@@ -10,8 +10,8 @@ from holdfast.cli import interpreter, loading
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
-from holdfast.core.connector import is_live
 from holdfast.core.application import Application
+from holdfast.core.connector import is_live
 from holdfast.runtime.capture import capture
 from holdfast.runtime.engine_thread import Options
 from holdfast.runtime.fresh import delete
@@ -35,16 +35,16 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
         capture(app, scratch / "engine")
     notes = delete(data, app.name) if arguments.fresh else []
     rehearsed = rehearsal()
+    live = any(is_live(step.source) for step in app.sources)
     options = Options(
         data,
         accept_code=arguments.accept_code,
-        keep_log=scratch is not None,
+        keep_log=scratch is not None and live,
         settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
         probe=rehearsed.probe,
         on_ready=gc.freeze,
     )
-    seconds = arguments.seconds if any(is_live(step.source) for step in app.sources) else None
-    task = MainTask(app, options, seconds)
+    task = MainTask(app, options, arguments.seconds if live else None)
     screen = Screen(app, data, task.engine, notes)
     task.run(screen.stopping, screen.progress if screen.is_terminal else None)
     screen.summary()

@@ -1,7 +1,7 @@
 """`holdfast verify`: the engine and the reference on the same input, byte by byte.
 
-The engine runs as a child with captured sinks, as any run does; the reference runs in a second child (referee.py), under
-another hash seed and with every entity encoded and decoded between messages.
+The engine runs as a child with captured sinks, as any run does; the reference runs in a second child (referee.py),
+under another hash seed and with every entity encoded and decoded between messages.
 """
 
 from __future__ import annotations

@@ -117,8 +117,7 @@ class Application:
         on_error: OnError | None = None,
         keyed: bool = False,
     ) -> Step:
-        """Append a step whose function was checked and whose name is free, and attach it to its upstream
-        ports."""
+        """Append a step whose function was checked, and attach it to its upstream ports."""
         self._refuse_if_complete(name)
         self._check_free(kind, name)
         step = Step(-1, kind, name, function, upstream, self._rule_of_step(name, on_error), keyed)
@@ -150,8 +149,7 @@ class Application:
         self._steps[port.step].consumers[port.output].append(step.index)
 
     def label(self, kind: Kind, function: Any) -> str:
-        """A name for messages: the function's, with a number from the second on; lambdas are numbered by
-        kind."""
+        """A name for messages: the function's, of a lambda the kind; with a number from the second on."""
         base = kind.value if function is None or is_lambda(function) else function_name(function)
         label, number = base, 1
         taken = {step.name for step in self._steps}
@@ -209,7 +207,7 @@ class Application:
         return step
 
     def _error_rule(self, place: str, on_error: OnError) -> ErrorRule:
-        """ "stop", "skip", or the step of the sink that gets the dead letters."""
+        """What becomes of failures: stop, skip, or the step of the sink that gets dead letters."""
         if on_error == "stop":
             return "stop"
         if on_error == "skip":

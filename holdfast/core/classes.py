@@ -9,6 +9,7 @@ Not here: names of classes as they are stored (types) and their images (values).
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
 import typing
@@ -164,6 +165,8 @@ def overridden(cls: type, name: str) -> bool:
 
 def copies_its_own_way(cls: type) -> bool:
     """Whether copy.deepcopy would run code of the class, so that only copy.deepcopy itself can copy it."""
+    if cls in copyreg.dispatch_table:
+        return True
     new = class_attribute(cls, "__new__")
     if issubclass(cls, tuple):  # every named tuple has __new__ and __getnewargs__
         return any(overridden(cls, name) for name in ("__deepcopy__", "__reduce__", "__reduce_ex__"))

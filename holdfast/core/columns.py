@@ -14,7 +14,7 @@ from operator import is_
 from typing import Any
 
 from holdfast.core.accessors import column_reader, reader
-from holdfast.core.classes import Kind, shape_of
+from holdfast.core.classes import Kind, Shape, shape_of, state_of
 from holdfast.core.errors import DamagedError, ValueTypeError
 from holdfast.core.objects import Builder, instance_form
 from holdfast.core.refusal import Refusal
@@ -107,13 +107,21 @@ def _split_of(cls: type, codec: Codec) -> Split | None:
     def split(states: list[Any]) -> tuple[object, list[list[Any]]] | None:
         columns = read_columns(states)
         if columns is None:
-            rows = list(map(read, states))
+            rows = [read(state) or _exact_row(state, shape) for state in states]
             if any(map(is_, rows, repeat(None))):
                 return None
             columns = [list(column) for column in zip(*rows, strict=True)]
         return form, columns
 
     return split
+
+
+def _exact_row(state: object, shape: Shape) -> tuple[object, ...] | None:
+    """The values of the fields, if these are all that the state has; for where a reader isn't certain."""
+    found = state_of(state, shape)
+    if len(found) != len(shape.fields) or any(name not in found for name in shape.fields):
+        return None
+    return tuple(found[name] for name in shape.fields)
 
 
 def _split_tuples(states: list[Any]) -> tuple[object, list[list[Any]]] | None:

@@ -26,9 +26,7 @@ class Undecodable:
 class Source(Protocol[Record_co]):
     """A source as the core sees it. `decode` must be deterministic in the raw bytes."""
 
-    live: (
-        bool  # records arrive as they come and are ordered by logged epochs; otherwise finite and replayable
-    )
+    live: bool  # records arrive as they come and are ordered by logged epochs; otherwise finite and replayable
 
     def decode(self, raw: bytes) -> Sequence[Record_co | Undecodable]:
         """The records of one block, in order, as the first step gets them; never raises for what the block

@@ -41,9 +41,7 @@ class Context:
 
     def __init__(self, step: str, identify: Callable[[Any], Identity], *, timers_allowed: bool) -> None:
         self._step = step
-        self._identify = (
-            identify  # turns the `place` given to `begin` into an identity, only when one is asked for
-        )
+        self._identify = identify  # turns the `place` given to `begin` into an identity, only when one is asked for
         self._timers_allowed = timers_allowed
         self.key: Any = None
         self.time = 0
@@ -121,9 +119,7 @@ class Context:
         self._seed = None
         self._random = None
         self._uuid_count = 0
-        self.changed = (
-            False  # False: the rest is at its defaults and the state is the object given to `begin`
-        )
+        self.changed = False  # False: the rest is at its defaults and the state is the object given to `begin`
         self.deleted = False  # the entity is to be removed, with its timers
         self.renewed = False  # deleted, perhaps made anew since: timers from before the call are gone
         if self.timer_changes:

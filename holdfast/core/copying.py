@@ -128,7 +128,9 @@ def _class_copier(cls: type) -> Copier:
     if shape.kind in (Kind.ENUM, Kind.FLAG):
         ATOMS.add(cls)
         return _itself
-    if registration(cls) is not None or shape.kind is Kind.REFUSED or copies_its_own_way(cls):
+    entry = registration(cls)
+    registered = entry is not None and entry.encode is not None
+    if registered or shape.kind is Kind.REFUSED or copies_its_own_way(cls):
         return copy.deepcopy
     if shape.kind is Kind.NAMED_TUPLE:
         return functools.partial(_copy_named_tuple, shape)

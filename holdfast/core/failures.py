@@ -63,9 +63,7 @@ class Failure:
         )
 
 
-SAMPLE_LETTER = Failure(
-    Origin("source", "0", 0), "step", "", "ValueError: example", "'message'"
-).dead_letter()
+SAMPLE_LETTER = Failure(Origin("source", "0", 0), "step", "", "ValueError: example", "'message'").dead_letter()
 
 
 def error_text(error: BaseException) -> str:

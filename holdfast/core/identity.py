@@ -24,9 +24,7 @@ class MessageIdentity:
     """A message that came from a record."""
 
     source: str  # the source's name
-    partition: (
-        int  # ordinal of the partition in its source: moving a file must not change what `ctx.uuid` gives
-    )
+    partition: int  # ordinal of the partition in its source: moving a file must not change what `ctx.uuid` gives
     number: int  # of the record in its partition, from 0
     path: Path = ()
 

@@ -93,7 +93,7 @@ def _canonical(key: Any, registry: TypeRegistry | None, depth: int) -> bytes:
     if kind is UUID:
         return b"u" + bytes(key.bytes)
     if kind is date:
-        return b"d" + key.toordinal().to_bytes(_DATE_BYTES, "big")
+        return b"d" + int(key.toordinal()).to_bytes(_DATE_BYTES, "big")
     if isinstance(key, Enum):
         tag = _sized(_tag(kind, registry).encode("utf-8", "surrogatepass"))
         if isinstance(key, Flag):

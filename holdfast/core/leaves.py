@@ -1,6 +1,6 @@
 """Values of the standard library that hold no other values, as extensions.
 
-Invariant: a leaf is encoded by its exact type and comes back equal in all attributes (fold, zone, sign of zero,
+Invariant: a leaf is encoded by its exact type and comes back equal in everything (fold, zone, sign of zero,
 payload of a NaN); what can't come back the same is refused.
 Not here: containers and classes (values).
 """

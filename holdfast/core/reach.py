@@ -79,7 +79,7 @@ def classes_in(hint: object) -> Iterator[type]:
     """The classes that an annotation names, inside generics and unions too."""
     origin = typing.get_origin(hint)
     cls = hint if origin is None else origin
-    if isinstance(cls, type):
+    if isinstance(cls, type) and cls.__module__ != "typing":  # Any and its like are classes too
         yield cls
     for argument in typing.get_args(hint):
         yield from classes_in(argument)

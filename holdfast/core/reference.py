@@ -74,9 +74,7 @@ class Reference:
         self.outputs: Outputs = {step.name: [] for step in application.sinks}
         self.skipped: Counter[str] = Counter()  # step name -> failed calls under "skip" or a dead-letter sink
         self._steps = application.steps
-        self._entities: dict[int, dict[Any, _Entity]] = {
-            step.index: {} for step in application.stateful_steps
-        }
+        self._entities: dict[int, dict[Any, _Entity]] = {step.index: {} for step in application.stateful_steps}
         self._reload = reload
         self._touched: _Entity | None = None
         self._settings = itertools.count(1)
@@ -244,9 +242,7 @@ class Reference:
             try:
                 _encode(step.on_error, letter)
             except Exception as sink_error:  # noqa: BLE001 - a letter about a letter could go on for ever
-                self._stop(
-                    replace(failure, step=step.on_error.name, error=error_text(sink_error)), sink_error
-                )
+                self._stop(replace(failure, step=step.on_error.name, error=error_text(sink_error)), sink_error)
             self.outputs[step.on_error.name].append(letter)
 
     def _stop(self, failure: Failure, error: Exception) -> None:
@@ -265,9 +261,7 @@ def _held_outputs(message: _Message, result: Any) -> list[tuple[int, _Message]]:
     """None is nothing; each yielded value is copied at once, before the function goes on."""
     if isinstance(result, GeneratorType):
         values = [copy.deepcopy(value) for value in result if value is not None]
-        return [
-            (0, replace(_child(message, ordinal, value), key=None)) for ordinal, value in enumerate(values)
-        ]
+        return [(0, replace(_child(message, ordinal, value), key=None)) for ordinal, value in enumerate(values)]
     return [] if result is None else [(0, replace(message, value=copy.deepcopy(result), key=None))]
 
 

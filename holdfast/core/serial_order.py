@@ -60,8 +60,7 @@ def partitions_of(application: Application, inputs: Inputs) -> list[Partition]:
     unknown = [name for name in inputs if name not in names]
     if unknown:
         raise UsageError(
-            f"application {application.name!r} has no source {unknown[0]!r}; "
-            f"its sources are {', '.join(names)}"
+            f"application {application.name!r} has no source {unknown[0]!r}; its sources are {', '.join(names)}"
         )
     partitions = []
     for step in application.sources:

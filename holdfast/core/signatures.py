@@ -122,8 +122,7 @@ def check_state_factory(step: str, factory: Any, *, takes_ctx: bool) -> bool:
     takes_key = accepts(factory, 0) is False
     if takes_key and not accepts(factory, 1):
         raise ApplicationError(
-            f"{step}: state={_shown_call(factory)} must take nothing, "
-            "or the key; give its other arguments defaults"
+            f"{step}: state={_shown_call(factory)} must take nothing, or the key; give its other arguments defaults"
         )
     if not takes_ctx and isinstance(factory, type) and issubclass(factory, _UNCHANGEABLE):
         _refuse_unchangeable(step, factory, factory)

@@ -63,9 +63,7 @@ class Step:
     takes_key: bool = False  # the factory is called with the key, otherwise with nothing
     takes_ctx: bool = False  # the function is called as (message, state, ctx), otherwise as (message, state)
     on_timer: Function | None = None  # called as (name, state, ctx)
-    is_generator: bool = (
-        False  # every call gives a generator; if False, look: a plain function may return one
-    )
+    is_generator: bool = False  # every call gives a generator; if False, look: a plain function may return one
     timer_is_generator: bool = False  # the same for `on_timer`
     was: str | None = None  # the name under which its entities were stored before
 

@@ -22,7 +22,9 @@ from holdfast.worker.events import Delivered, TokenTaken
 class Delivery(Protocol):
     """One open sink."""
 
-    idle: bool  # nothing that was ordered is still to be answered
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that was ordered is still to be answered."""
 
     def deliver(self, order: Deliver) -> Delivered | None:
         """Write outputs; return the answer, or None: it will be posted."""
@@ -132,9 +134,7 @@ def write(writer: Writer, probe: Probe, order: Deliver) -> None:
     writer.write(order.first, order.payload, order.count)
 
 
-def open_delivery(
-    sink: OpenSink, number: int, writer: Writer, probe: Probe, post: Callable[[Any], None]
-) -> Delivery:
+def open_delivery(sink: OpenSink, number: int, writer: Writer, probe: Probe, post: Callable[[Any], None]) -> Delivery:
     """Return what writes this sink in the way that suits it."""
     if isinstance(sink, UserSink):
         return ThreadedDelivery(number, writer, probe, post)

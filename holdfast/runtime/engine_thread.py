@@ -1,7 +1,7 @@
 """The engine thread: opens a data directory, lets an application in, and lives one life after the other until the end.
 
-Invariant: after an error of a store nothing touches a store again; what a failed commit has written is unknown, and only
-a new process finds out. After any other error everything is closed in order.
+Invariant: after an error of a store nothing touches a store again; what a failed commit has written is unknown, and
+only a new process finds out. After any other error everything is closed in order.
 Signals, progress and processes are the main task's business.
 """
 
@@ -70,6 +70,7 @@ class EngineThread:
         self._life: Life | None = None
         self._lock = threading.Lock()  # for `_stopping` and `_life`, between a stop and a new life
         self.thread = threading.Thread(target=self._run, name="holdfast-engine", daemon=True)
+
     @property
     def worker(self) -> Worker | None:
         """The machine that is alive now, to look at its statistics; None before the first."""
@@ -186,7 +187,6 @@ class EngineThread:
             raise
         life.close()
         return end
-
 
 
 def adapt(app: Application) -> None:

@@ -1,6 +1,6 @@
 """Reading the sources for the worker machine: files at once in the engine thread, live and a user's by a thread each.
 
-Invariant: what a partition has read ahead is bounded in records and bytes; a source that gives more waits in its thread.
+Invariant: what is read ahead of a partition is bounded in records and bytes; a source that gives more waits.
 A record is handed over once, in order, with the offset after it. What an offset means only the connector knows.
 """
 
@@ -18,7 +18,7 @@ from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.runtime.clock import now
 from holdfast.worker.events import SourceRead
 
-# Of one partition. A block of a live source is seldom more than what came since the last one, so these bound memory only.
+# Of one partition. A block of a live source is seldom more than what came since the last one: these bound memory.
 READ_AHEAD_RECORDS_MAX = 4096
 READ_AHEAD_BYTES_MAX = 1 << 20
 # What one read of a live source may give; never more than the machine asks for at once.
@@ -159,9 +159,7 @@ class LiveIntake:
             self._bytes += len(block.raw)
             if self._asked:
                 self._post(self._take(self._asked))
-            while not self._closed and (
-                self._records >= READ_AHEAD_RECORDS_MAX or self._bytes >= READ_AHEAD_BYTES_MAX
-            ):
+            while not self._closed and (self._records >= READ_AHEAD_RECORDS_MAX or self._bytes >= READ_AHEAD_BYTES_MAX):
                 self._changed.wait()
 
     def _take(self, records_max: int) -> SourceRead:
@@ -190,9 +188,7 @@ class SourceFailed:
             self.error.__cause__ = error
 
 
-def open_intake(
-    source: OpenSource, partition: int, name: str, reader: Reader, post: Callable[[Any], None]
-) -> Intake:
+def open_intake(source: OpenSource, partition: int, name: str, reader: Reader, post: Callable[[Any], None]) -> Intake:
     """Return what reads this partition in the way that suits its source."""
     if source.live:
         return LiveIntake(partition, name, reader, post)

@@ -1,7 +1,7 @@
 """One life of a worker machine: carries out its effects on real stores, sources and sinks, and feeds it what happens.
 
-Everything here runs on the engine thread; other threads only put events into the inbox. The machine decides, this obeys.
-Invariant: effects are carried out in the order given, and each that has an answer leads to exactly one event of that name.
+Everything here runs on the engine thread; other threads only put events into the inbox. The machine decides.
+Invariant: effects are carried out in the order given, and each that has an answer leads to exactly one event.
 An epoch that arrives while nothing else is to be done is committed right here, because handing it to another thread
 costs more than the commit; otherwise the log's own thread commits all that has gathered in one transaction.
 """
@@ -9,6 +9,7 @@ costs more than the commit; otherwise the log's own thread commits all that has 
 from __future__ import annotations
 
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,10 +18,10 @@ from holdfast.connectors.interface import OpenSink, OpenSource
 from holdfast.core.epochs import Epoch
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
+from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.intake import Intake, SourceFailed, open_intake
 from holdfast.runtime.log_writer import LogWriter
-from holdfast.runtime.deliveries import Delivery, open_delivery
-from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, Probe
+from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, TRIMMING, Probe
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.storage.log import Log
 from holdfast.storage.state import State
@@ -63,7 +64,9 @@ class Life:
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
         self._intakes: dict[int, Intake] = {}
         self._deliveries: dict[int, Delivery] = {}
-        self._happened: deque[Any] = deque()  # events, or iterators of them, that came about here; handled before the inbox
+        self._happened: deque[Any] = (
+            deque()
+        )  # events, or iterators of them, that came about here; handled before the inbox
         self._appends: list[Epoch] = []  # ordered, not yet handed to anybody
         self._wake_at: int | None = None
         self._end: effects.Return | effects.Finish | None = None
@@ -112,7 +115,7 @@ class Life:
             delivery.close()
 
     def finish(self) -> None:
-        """All is written: nothing may stand behind the last output, and where all was done before, nothing be changed."""
+        """All is written: nothing may stand behind the last output, nor be changed where all was done before."""
         for delivery in self._deliveries.values():
             delivery.finish()
         if not self._intakes and not self._deliveries:
@@ -185,7 +188,9 @@ class Life:
         self._happened.append(events.LogRead(now(), tuple(epochs)))
 
     def _trim_log(self, order: effects.TrimLog) -> None:
-        if not self._keep_log:
+        if self._keep_log:
+            self._probe.passed(TRIMMING)
+        else:
             self._log_writer.trim(order.upto)
 
     # --- state
@@ -233,7 +238,11 @@ class Life:
             self._on_ready()
             self._on_ready = None
         self._probe.passed(INTAKE)
-        self._happen(self._intakes[order.partition].ask(order.records_max))
+        event = self._intakes[order.partition].ask(order.records_max)
+        if event is not None and self._probe.pace_seconds:
+            threading.Timer(self._probe.pace_seconds, self.inbox.put, [event]).start()
+        else:
+            self._happen(event)
 
     # --- sinks
 

@@ -1,7 +1,7 @@
 """The main task of a worker process: signals, progress and, later, sockets, around the engine thread.
 
-It runs in the main thread, because only that one hears signals. The first SIGINT or SIGTERM ends the run cleanly, a second
-one ends the process at once: what was durable then is durable, and the next start goes on from it.
+It runs in the main thread, because only that one hears signals. The first SIGINT or SIGTERM ends the run cleanly, a
+second one ends the process at once: what was durable then is durable, and the next start goes on from it.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ ALL_POINTS = (
 class Probe:
     """Told about every point passed, on whichever thread passes it; the calls are made in all runs."""
 
+    pace_seconds = 0.0  # a finite source's records are held back for this long
+
     def passed(self, point: str) -> None:
         """Note that the run has come to `point`."""
 

@@ -1,7 +1,7 @@
 """What a run was given, as the reference wants it: the records of every partition and the epoch table.
 
-Finite inputs are read again where they lie, independently of the log, as far as they were read; what live sources gave is
-found in the log alone, which such a run must not have trimmed (`Options.keep_log`).
+Finite inputs are read again where they lie, independently of the log, as far as they were read; what live sources gave
+is found in the log alone, which such a run must not have trimmed (`Options.keep_log`).
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ def recorded(data: Path, app: Application) -> Recorded:
                 counts[partition] += count
         sources = {step.name: step.source for step in plan.sources}
         inputs: dict[str, dict[str, list[Any]]] = {}
-        for index, (source, partition) in enumerate(ledger.partitions):
+        for index, (source, name) in enumerate(ledger.partitions):
             blocks = (
                 _from_log(directory.log, index)
                 if sources[source].live
-                else _from_input(sources[source], partition, counts[index])
+                else _from_input(sources[source], name, counts[index])
             )
             records = [record for raw in blocks for record in _decode(sources[source], raw)]
-            inputs.setdefault(source, {})[partition] = records
+            inputs.setdefault(source, {})[name] = records
     return Recorded(registry, inputs, epochs)
 
 
@@ -94,6 +94,4 @@ def _decode(source: Any, raw: bytes) -> Sequence[Any]:
     times = source.times(records)
     if times is None:
         return cast("Sequence[Any]", records)
-    return [
-        record if time is None else At(time, record) for time, record in zip(times, records, strict=True)
-    ]
+    return [record if time is None else At(time, record) for time, record in zip(times, records, strict=True)]

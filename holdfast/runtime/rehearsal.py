@@ -12,7 +12,6 @@ import os
 import signal
 import struct
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from holdfast.worker.settings import Settings
 KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point since new input is read; or …
 REPLAY = "replay"  # … point:count:replay, end at the count-th passage of all
 WATCH = "HOLDFAST_WATCH"  # file that always says where the run is
-PACE = "HOLDFAST_PACE"  # milliseconds to wait before each read of input; epochs and checkpoints are small then
+PACE = "HOLDFAST_PACE"  # milliseconds by which each read of a file is held back; epochs and checkpoints are small then
 
 # What a watched run keeps in its file: number of the point passed last, records applied, outputs
 # delivered, last epoch applied; all counted from the start of the input.
@@ -94,25 +93,6 @@ class Fuse(Probe):
         self._inner.handled(worker)
 
 
-class Brake(Probe):
-    """Waits before each read of input."""
-
-    def __init__(self, seconds: float, inner: Probe) -> None:
-        self._seconds = seconds
-        self._inner = inner
-
-    def passed(self, point: str) -> None:
-        self._inner.passed(point)
-        if point == INTAKE:
-            time.sleep(self._seconds)
-
-    def halves_write(self) -> bool:
-        return self._inner.halves_write()
-
-    def handled(self, worker: Worker) -> None:
-        self._inner.handled(worker)
-
-
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
     """What was asked for."""
@@ -145,5 +125,5 @@ def rehearsal() -> Rehearsal:
             raise UsageError(f"{KILL}={kill}: expected POINT:COUNT or POINT:COUNT:{REPLAY}, with POINT one of {points}")
         probe = Fuse(point, int(count), probe, armed=when == REPLAY)
     if pace:
-        probe = Brake(float(pace) / 1000, probe)
+        probe.pace_seconds = float(pace) / 1000
     return Rehearsal(probe, bool(pace))

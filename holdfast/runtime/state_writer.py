@@ -1,6 +1,6 @@
 """The state's own thread: checkpoints are written, sinks synced and checkpoints completed here, in the order given.
 
-Invariant: one call to the state at a time (the lock is for the engine thread's folding), and a whole transaction in each.
+Invariant: one call to the state at a time (the lock is for the engine thread's folding), a whole transaction in each.
 The names of types that a checkpoint's images use are durable before the checkpoint completes.
 """
 

@@ -333,7 +333,7 @@ def test_connectors_of_our_own_are_taken_as_they_are() -> None:
     for source in (
         sources.TextFile("x"),
         sources.JsonLines("x"),
-        sources.Memory([]),
+        sources.Memory([1]),
         sources.Generator(list),
     ):
         assert as_source(source) is source

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +19,13 @@ from tests.core import value_domain as domain
 from tests.core.value_domain import Color, Level, Right, Word, same
 
 scalars = st.one_of(
-    domain.any_text, st.binary(max_size=9), domain.numbers, st.booleans(), st.uuids(), st.dates(), domain.enums
+    domain.any_text,
+    st.binary(max_size=9),
+    domain.numbers,
+    st.booleans(),
+    st.uuids(),
+    st.dates(),
+    domain.enums,
 )
 keys = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=5)
 AWKWARD: list[Any] = [
@@ -41,14 +46,14 @@ def test_awkward_keys_are_all_different_and_come_back() -> None:
 
 
 @given(keys, keys)
-@settings(max_examples=300)
+@settings(domain.steady, max_examples=300)
 def test_keys_have_the_same_bytes_only_if_they_are_the_same(one: Any, other: Any) -> None:
     assert (canonical(one) == canonical(other)) == same(one, other)
     assert (lookup(one) == lookup(other)) == same(one, other)
 
 
 @given(keys)
-@settings(max_examples=300)
+@settings(domain.steady, max_examples=300)
 def test_bytes_lead_back_to_the_key(key: Any) -> None:
     registry = TypeRegistry()
     image = canonical(key, registry)
@@ -57,7 +62,7 @@ def test_bytes_lead_back_to_the_key(key: Any) -> None:
 
 
 @given(keys, st.data())
-@settings(max_examples=300)
+@settings(domain.steady, max_examples=300)
 def test_changed_bytes_are_another_key_or_damaged(key: Any, data: st.DataObject) -> None:
     registry = TypeRegistry()
     image = bytearray(canonical(key, registry))
@@ -72,15 +77,14 @@ def test_changed_bytes_are_another_key_or_damaged(key: Any, data: st.DataObject)
 
 @pytest.mark.parametrize(
     "image",
-    [b"", b"?", b"T1", b"i", b"i\x00\x01", b"s\xff", b"u1", b"d1", b"d\x00\x00\x00\x00", b"(\x00", b"(\x00\x00\x00\x01", b"e", b"("]
-    + [b"(" * 4, b"e\x00\x00\x00\x01XA", b"f\x00\x00\x00\x01X\x01"],
+    [
+        *(b"", b"?", b"T1", b"i", b"i\x00\x01", b"s\xff", b"u1", b"d1", b"d\x00\x00\x00\x00", b"e", b"f"),
+        *(b"((((", b"(\x00", b"(\x00\x00\x00\x01", b"e\x00\x00\x00\x01XA", b"f\x00\x00\x00\x01X\x01"),
+    ],
 )
 def test_malformed_bytes_are_damaged(image: bytes) -> None:
-    if image == b"(":
-        assert parse(image, TypeRegistry()) == ()
-    else:
-        with pytest.raises(DamagedError):
-            parse(image, TypeRegistry())
+    with pytest.raises(DamagedError):
+        parse(image, TypeRegistry())
 
 
 def test_bytes_nested_too_deep_are_damaged() -> None:
@@ -131,7 +135,7 @@ def test_a_key_nested_too_deep_is_refused() -> None:
 
 
 def test_two_enums_of_one_name_are_refused() -> None:
-    one, other = Enum("Kind", {"A": 1}), Enum("Kind", {"A": 1})
+    one, other = domain.enum_of(A=1), domain.enum_of(A=1)
     registry = TypeRegistry([one])
     canonical(one.A, registry)
     with pytest.raises(KeyTypeError, match="Kind"):
@@ -149,8 +153,8 @@ def test_the_format_of_keys_is_what_it_was() -> None:
     assert canonical(-2) == b"i\xfe"
     assert canonical(("a", 1)) == b"(\x00\x00\x00\x02sa\x00\x00\x00\x02i\x01"
     assert canonical(Color.RED) == b"e\x00\x00\x00\x05ColorRED"
-    assert canonical(date(2024, 1, 2)) == b"d\x00\x0b\x46\x4b"
-    assert key_hash(b"sword") == 0xC1C9_9E9E
+    assert canonical(date(2024, 1, 2)) == b"d\x00\x0b\x46\x47"
+    assert key_hash(b"sword") == 0xAD16_D1B8_C569_9B94
 
 
 def test_ranges_are_equal_parts_of_the_hash_interval() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass, field, make_dataclass
-from enum import Enum, Flag
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import msgpack
 import pytest
 
 from holdfast.core.schema import changes, describe
 from tests.core import value_domain as domain
+
+OLDER_UNION = typing.Optional[int]  # noqa: UP045 - the same type, as older code spells it
+OLDER_LIST = typing.List[int]  # noqa: UP006 - as above
 
 
 @dataclass
@@ -57,15 +60,23 @@ def test_a_description_reaches_everything_and_is_plain_data() -> None:
         ([], [("x", list, field(default_factory=list))], []),
         ([("a", int), ("b", str)], [("b", str), ("a", int)], []),
         ([("a", int)], [("a", int, 5)], []),
-        ([("a", Optional[int])], [("a", "int | None")], []),
-        ([("a", List[int])], [("a", "list[int]")], []),
+        ([("a", OLDER_UNION)], [("a", "int | None")], []),
+        ([("a", OLDER_LIST)], [("a", "list[int]")], []),
         ([("a", "Missing")], [("a", "Missing")], []),
         ([("a", "Missing")], [("a", "Lost")], ["Total.a: Missing became Lost"]),
-        ([("a", "tuple[int, ...]")], [("a", "tuple[str, ...]")], ["Total.a: tuple[int, ...] became tuple[str, ...]"]),
+        (
+            [("a", "tuple[int, ...]")],
+            [("a", "tuple[str, ...]")],
+            ["Total.a: tuple[int, ...] became tuple[str, ...]"],
+        ),
         (
             [("a", int), ("b", int)],
             [("a", str), ("c", int)],
-            ["Total.a: int became str", "Total lost its field 'b'", "Total has a new field 'c' without a default"],
+            [
+                "Total.a: int became str",
+                "Total lost its field 'b'",
+                "Total has a new field 'c' without a default",
+            ],
         ),
     ],
 )
@@ -81,14 +92,14 @@ def test_changes_inside_are_found() -> None:
 
 
 def test_members_may_come_but_not_go() -> None:
-    old, more = Enum("Kind", {"A": 1, "B": 2}), Enum("Kind", {"B": 9, "C": 1, "A": 3})
+    old, more = domain.enum_of(A=1, B=2), domain.enum_of(B=9, C=1, A=3)
     assert changes(describe(old), describe(more)) == []
     assert changes(describe(more), describe(old)) == ["Kind lost its member 'C'"]
 
 
 def test_flags_keep_their_numbers() -> None:
-    old, new = Flag("Right", {"A": 1, "B": 2}), Flag("Right", {"A": 2, "B": 1})
-    assert changes(describe(old), describe(new)) == ["Right.A: 1 became 2", "Right.B: 2 became 1"]
+    old, new = domain.flag_of(A=1, B=2), domain.flag_of(A=2, B=1)
+    assert changes(describe(old), describe(new)) == ["Kind.A: 1 became 2", "Kind.B: 2 became 1"]
 
 
 def test_named_tuples_are_compared_like_dataclasses() -> None:
@@ -124,7 +135,7 @@ def test_a_factory_is_described_by_what_it_says_to_return() -> None:
         return Leafage
 
     assert describe(make) == describe(Leafage)
-    assert describe(lambda: [])["kind"] == describe(unannotated)["kind"] == "unknown"
+    assert describe(lambda: [0])["kind"] == describe(unannotated)["kind"] == "unknown"
     assert changes(describe(unannotated), describe(int)) == []
 
 

@@ -68,12 +68,14 @@ def test_the_same_application_under_another_module_name_reads_the_data(module: t
 
 def test_data_never_causes_an_import() -> None:
     assert "turtledemo.forest" not in sys.modules
-    with pytest.raises(DamagedError, match="no class 'Tree'; it was stored from module 'turtledemo.forest'"):
+    with pytest.raises(DamagedError, match=r"no class 'Tree'; it was stored from module 'turtledemo"):
         TypeRegistry(hints={"Tree": "turtledemo.forest"}).find("Tree")
     assert "turtledemo.forest" not in sys.modules
 
 
-@pytest.mark.parametrize("tag", ["", "path", "os.path", "environ", "Popen.__init__", "Nothing", "a.b.c", "__doc__"])
+@pytest.mark.parametrize(
+    "tag", ["", "path", "os.path", "environ", "Popen.__init__", "Nothing", "a.b.c", "__doc__"]
+)
 def test_a_tag_that_names_no_class_finds_nothing(tag: str) -> None:
     with pytest.raises(DamagedError):
         TypeRegistry(hints={tag: "os"}).find(tag)
@@ -85,8 +87,7 @@ def test_two_classes_of_one_name_are_refused_with_both_named(module: types.Modul
         if not registry._known:
             registry.tag(Total)
         with pytest.raises(ValueTypeError) as caught:
-            for cls in (Total, module.Total):
-                encode(cls(1), registry)
+            encode([Total(1), module.Total(1)], registry)
         message = str(caught.value)
         assert "tests.core.value_domain.Total" in message
         assert "application_under_test.Total" in message
@@ -112,7 +113,7 @@ def test_registered_functions_encode_and_decode() -> None:
     register(Fraction, lambda value: (value.numerator, value.denominator), lambda parts: Fraction(*parts))
     registry = TypeRegistry()
     value = {"half": [Fraction(1, 2)], Fraction(2**70): Total(Fraction(3))}
-    assert decode(encode(value, registry), TypeRegistry()) == value
+    assert decode(encode(value, registry), TypeRegistry(hints={"Total": Total.__module__})) == value
     assert registry.hints()["Fraction"] == "fractions"
 
 
@@ -128,7 +129,9 @@ def test_failures_of_registered_functions_name_the_type() -> None:
         raise RuntimeError("no")
 
     register(Fraction, fail, fail)
-    with pytest.raises(ValueTypeError, match=r"value\[0\]: the encode function registered for Fraction failed"):
+    with pytest.raises(
+        ValueTypeError, match=r"value\[0\]: the encode function registered for Fraction failed"
+    ):
         encode([Fraction(1)], TypeRegistry())
     register(Fraction, lambda value: threading.Lock(), fail)
     with pytest.raises(ValueTypeError, match="lock is not a value"):
@@ -163,7 +166,8 @@ def test_a_class_made_anew_takes_the_place_of_its_older_self(module: types.Modul
     register(older, lambda money: money.n, older)
     define(module, "class Money:\n    def __init__(self, n): self.n = n\n")
     register(module.Money, lambda money: money.n, module.Money)
-    assert decode(encode(module.Money(3), TypeRegistry()), TypeRegistry()).n == 3
+    found: Any = decode(encode(module.Money(3), TypeRegistry()), TypeRegistry())
+    assert found.n == 3
     with pytest.raises(ValueTypeError, match="both be stored as 'Money'"):
         encode(older(3), TypeRegistry())
 
@@ -198,14 +202,24 @@ class Service:
 def test_classes_are_collected_from_annotations_and_modules() -> None:
     def function(message: dict[str, Pair]) -> None: ...
 
-    for callable_ in (function, functools.partial(function), Service().handle, Service(), functools.lru_cache(function)):
+    for callable_ in (
+        function,
+        functools.partial(function),
+        Service().handle,
+        Service(),
+        functools.lru_cache(function),
+    ):
         assert {Pair, Tree, Leafage, Color, Point, Mode, Service, Total} <= collect([callable_], [])
     assert collect([], [Pair]) == {Pair, Tree, Leafage, Color, Point}
 
 
 def test_what_is_not_a_value_of_the_user_is_not_collected() -> None:
-    found = collect([test_classes_are_collected_from_annotations_and_modules, str, len, Total], [int, threading.Event])
-    assert not any(cls.__module__.startswith(("holdfast", "builtins", "_pytest", "fractions")) for cls in found)
+    found = collect(
+        [test_classes_are_collected_from_annotations_and_modules, str, len, Total], [int, threading.Event]
+    )
+    assert not any(
+        cls.__module__.startswith(("holdfast", "builtins", "_pytest", "fractions")) for cls in found
+    )
     assert Total in found
 
 

@@ -56,7 +56,7 @@ def work(path: Path, count: int, seed: int, *, sync: bool) -> None:
 
 def expect(path: Path, count: int, seed: int) -> None:
     random = Random(seed)
-    with DataDirectory.open(path, create=False) as directory:
+    with DataDirectory.open(path, create=False, sync=False) as directory:
         for number in range(count + 1):
             if number:
                 operate(directory, random)
@@ -66,7 +66,7 @@ def expect(path: Path, count: int, seed: int) -> None:
 def read() -> None:
     for line in sys.stdin:
         try:
-            with DataDirectory.open(line.rstrip("\n"), create=False, wait=0) as directory:
+            with DataDirectory.open(line.rstrip("\n"), create=False, wait=0, sync=False) as directory:
                 said = digest_of(directory)
         except DamagedError as error:
             said = str(error).replace("\n", " ")

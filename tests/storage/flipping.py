@@ -22,10 +22,10 @@ def expected_of(template: Path, scratch: Path) -> list[list[object]]:
     """Return what an undamaged directory gives at once and after more was written."""
     shutil.copytree(template, scratch)
     try:
-        with DataDirectory.open(scratch, create=False, wait=0) as directory:
+        with DataDirectory.open(scratch, create=False, wait=0, sync=False) as directory:
             first = read_all(directory)
             go_on(directory)
-        with DataDirectory.open(scratch, create=False, wait=0) as directory:
+        with DataDirectory.open(scratch, create=False, wait=0, sync=False) as directory:
             return [first, read_all(directory)]
     finally:
         shutil.rmtree(scratch)
@@ -35,13 +35,13 @@ def outcome(scratch: Path, expected: list[list[object]]) -> str:
     """Open and read a directory that has one wrong byte."""
     problems = inspect(scratch).problems
     try:
-        with DataDirectory.open(scratch, create=False, wait=0) as directory:
+        with DataDirectory.open(scratch, create=False, wait=0, sync=False) as directory:
             if read_all(directory) != expected[0]:
                 return "WRONG: something else was read"
             if problems and not all("damaged data at marks" in problem for problem in problems):
                 return f"WRONG: inspect found {problems[0]}, reading did not"
             go_on(directory)
-        with DataDirectory.open(scratch, create=False, wait=0) as directory:
+        with DataDirectory.open(scratch, create=False, wait=0, sync=False) as directory:
             if read_all(directory) != expected[1]:
                 return "WRONG: something else was read after more was written"
     except DamagedError as error:

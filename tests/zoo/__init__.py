@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.zoo import entities, failures, identities, shapes, timers, values
 from tests.zoo.case import Case, identical
 
 __all__ = ["Case", "all_cases", "identical"]
@@ -9,7 +10,5 @@ __all__ = ["Case", "all_cases", "identical"]
 
 def all_cases() -> list[Case]:
     """Every case; names are unique."""
-    from tests.zoo import entities, failures, identities, shapes, timers, values  # noqa: PLC0415
-
     modules = (shapes, values, entities, failures, timers, identities)
     return [case for module in modules for case in module.CASES]

@@ -51,7 +51,7 @@ def padded(*rounds: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
 
 def is_not_pad(record: tuple[int, Any]) -> bool:
     """Let through what is not there to fill a round."""
-    return record[1] != PAD
+    return bool(record[1] != PAD)
 
 
 def identical(left: object, right: object) -> bool:

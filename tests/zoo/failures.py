@@ -176,7 +176,8 @@ ALARMS = padded([(1, "first")], [(9, "second")], [(9, PAD)], [(9, PAD)])
 
 def failing_timer(on_error: OnError) -> Application:
     app = Application("failing-timer")
-    records = app.source(sources.Memory(ALARMS, time=time_of)).filter(is_not_pad).key_by(lambda record: "key")
+    source = sources.Memory(ALARMS, time=time_of)
+    records = app.source(source).filter(is_not_pad).key_by(lambda record: "key")
     records.stateful(set_alarm, state=list, on_timer=failing_alarm, on_error=on_error).sink(sinks.Memory())
     return app
 
@@ -233,9 +234,9 @@ CASES = [
         },
     ),
     Case(
-        # "once" fails: neither its output nor its change of the state nor its timer; it doesn't fire again. "twice" fires
-        # and sets "undone", which is due at once, so it fires first in the round after and sets itself for the next one.
-        # "second" sets "once" and "twice" again, which fire in the third round, by when "undone" is due before them.
+        # "once" fails: neither its output nor its change of the state nor its timer; it doesn't fire again.
+        # "twice" fires and sets "undone", which is due at once, so it fires first in the round after, and sets
+        # itself for the next one. "second" sets "once" and "twice" again, which fire in the third round.
         "failing timer skipped",
         lambda: failing_timer("skip"),
         {"source": timed(ALARMS)},

@@ -56,7 +56,8 @@ ALARM = padded([(1, "key")], [(5, "key")])
 
 def drawn_at_a_timer() -> Application:
     app = Application("drawn-at-a-timer")
-    records = app.source(sources.Memory(ALARM, time=time_of)).filter(is_not_pad)
+    source = sources.Memory(ALARM, time=time_of)
+    records = app.source(source).filter(is_not_pad)
     records.key_by(lambda record: "key").stateful(draw_at_timer, state=list, on_timer=alarm).sink(sinks.Memory())
     return app
 

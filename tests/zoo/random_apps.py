@@ -195,9 +195,8 @@ class Plan:
         """The application. A stream is known by its number, in order of definition."""
         letters = sinks.Memory()
         app = Application("random", on_error=letters if self.on_error == "letters" else "skip")
-        streams: list[Any] = [
-            app.source(sources.Memory(partitions, time=time_of)).map(Unpack()) for partitions in self.partitions
-        ]
+        memory_sources = [sources.Memory(partitions, time=time_of) for partitions in self.partitions]
+        streams: list[Any] = [app.source(source).map(Unpack()) for source in memory_sources]
         for number, (operation, taken, arguments) in enumerate(self.operations):
             stream = streams[taken[0]]
             if operation == "merge":
@@ -234,7 +233,7 @@ class _Drawing:
 
     def step(self) -> None:
         chance = self.chance
-        # Mostly one of the latest streams, so that chains grow; now and then any, so that streams have several consumers.
+        # Mostly one of the latest streams, so that chains grow; now and then any, so that some have several consumers.
         count = len(self.keyed)
         stream = chance.randrange(count) if chance.random() < 0.3 else count - 1 - chance.randrange(min(3, count))
         keyed, fan_out = self.keyed[stream], self.fan_out[stream]

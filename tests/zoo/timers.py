@@ -15,7 +15,8 @@ Record = tuple[int, Any]
 
 
 def records_of(app: Application, records: list[Record]) -> Stream[Any]:
-    return app.source(sources.Memory(records, time=time_of)).filter(is_not_pad)
+    source = sources.Memory(records, time=time_of)
+    return app.source(source).filter(is_not_pad)
 
 
 def message_of(record: Record) -> Any:
