@@ -10,7 +10,7 @@ How images are laid out belongs to `columns`; when to freeze belongs to the work
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -52,15 +52,29 @@ class _Gone:
 GONE: Final = _Gone()
 
 
-class Row:
-    """What a checkpoint holds of one entity: its state is a value of its own, taken when the row was made."""
+class Rows:
+    """What a checkpoint holds of some entities, as columns; to be packed before any of them changes."""
 
-    __slots__ = ("key", "state", "timers")
+    __slots__ = ("keys", "removed", "states", "timers")
 
-    def __init__(self, key: Any, state: Any, timers: dict[str, int] | None) -> None:
-        self.key = key
-        self.state = state
-        self.timers = timers
+    def __init__(self, *, timed: bool = False) -> None:
+        self.keys: list[Any] = []  # lookup keys
+        self.states: list[Any] = []
+        self.timers: list[dict[str, int]] | None = [] if timed else None
+        self.removed: list[Any] = []  # lookup keys of deleted entities
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.removed)
+
+    def add(self, entity: Entity, *, copied: bool = False) -> None:
+        """One entity as it is now; `copied` if it changes before the rows are packed."""
+        if entity.state is GONE:
+            self.removed.append(entity.key)
+            return
+        self.keys.append(entity.key)
+        self.states.append(copy_value(entity.state) if copied else entity.state)
+        if self.timers is not None:
+            self.timers.append({name: due for name, (due, _) in entity.timers.items()})  # type: ignore[attr-defined]
 
 
 def user_key(lookup: Any, registry: Any) -> Any:
@@ -89,7 +103,8 @@ class Book:
         self.dirty: list[Entity] = []
         self.frozen: list[Entity] = []
         self.next_frozen = 0
-        self.early: list[Row] = []
+        self.early = Rows(timed=timed)
+        self.has_removed = False  # among the dirty or frozen, perhaps
         self.gone: dict[Any, Entity] = {}  # deleted in the open interval, by lookup key
         self.alarms: list[
             tuple[int, bytes, str, int, Any]
@@ -123,7 +138,7 @@ class Book:
     def touch(self, entity: Entity) -> None:
         """Called once per entity and interval, before its first change in it."""
         if entity.mark == self.cut:
-            self.early.append(self._row(entity, copied=True))
+            self.early.add(entity, copied=True)
         entity.mark = self.interval
         self.dirty.append(entity)
 
@@ -132,6 +147,7 @@ class Book:
         if entity.state is GONE:
             return
         entity.state = GONE
+        self.has_removed = True
         if self.timed:
             entity.timers = {}  # type: ignore[attr-defined]
         if self.entities.get(entity.key) is entity:
@@ -214,28 +230,31 @@ class Book:
     def freeze(self) -> int:
         """Close the interval: what was touched in it is to be written. Returns how many entities."""
         assert self.next_frozen == len(self.frozen), "the previous checkpoint is still being written"
-        self.frozen, self.dirty, self.early, self.next_frozen = self.dirty, [], [], 0
+        self.frozen, self.dirty, self.next_frozen = self.dirty, [], 0
+        self.early = Rows(timed=self.timed)
         self.gone = {}
         self.cut = self.interval
         self.interval += 1
         return len(self.frozen)
 
-    def take_rows(self, most: int) -> list[Row]:
+    def take_rows(self, most: int) -> Rows:
         """Up to about `most` frozen entities as they were at the freeze; fewer only at the end."""
-        rows, self.early = self.early, []
-        frozen, cut = self.frozen, self.cut
-        index, end = self.next_frozen, len(frozen)
-        stop = min(end, index + most)
-        row = self._row
-        while index < stop:
-            entity = frozen[index]
-            if entity.mark == cut:
-                entity.mark = CLEAN
-                rows.append(row(entity))
-            index += 1
-        self.next_frozen = index
-        if index == end:
+        rows, self.early = self.early, Rows(timed=self.timed)
+        cut, end = self.cut, len(self.frozen)
+        stop = min(end, self.next_frozen + most)
+        unwritten = [e for e in self.frozen[self.next_frozen : stop] if e.mark == cut]
+        for entity in unwritten:
+            entity.mark = CLEAN
+        if self.timed or self.has_removed:
+            for entity in unwritten:
+                rows.add(entity)
+        else:
+            rows.keys += [e.key for e in unwritten]
+            rows.states += [e.state for e in unwritten]
+        self.next_frozen = stop
+        if stop == end:
             self.frozen, self.next_frozen, self.cut = [], 0, CLEAN - 1
+            self.has_removed = bool(self.gone)
         return rows
 
     @property
@@ -246,22 +265,12 @@ class Book:
     @property
     def is_written(self) -> bool:
         """Whether nothing frozen is left to be taken."""
-        return not self.frozen and not self.early
+        return not self.frozen and not len(self.early)
 
-    def sweep(self) -> Iterator[Entity]:
-        """Every entity there is now, for the rotation that rewrites clean ones."""
-        return iter(list(self.entities.values()))
-
-    def take_clean(self, entities: Iterable[Entity]) -> list[Row]:
+    def take_clean(self, entities: Iterable[Entity]) -> Rows:
         """Rows of those that are clean and still live; the others are written by their own checkpoint."""
-        return [self._row(e) for e in entities if e.mark == CLEAN and e.state is not GONE]
-
-    def _row(self, entity: Entity, *, copied: bool = False) -> Row:
-        timers = None
-        if self.timed:
-            timers = {name: due for name, (due, _) in entity.timers.items()}  # type: ignore[attr-defined]
-        return Row(
-            entity.key,
-            copy_value(entity.state) if copied and entity.state is not GONE else entity.state,
-            timers,
-        )
+        rows = Rows(timed=self.timed)
+        for entity in entities:
+            if entity.mark == CLEAN and entity.state is not GONE:
+                rows.add(entity)
+        return rows

@@ -64,9 +64,9 @@ class StoppedError(ProcessingError):
         self.key = key
         self.error = error
         self.message = message
-        where = f"source {source!r}, partition {partition!r}, offset {offset}" if offset is not None else source
+        where = f"at source {source!r}, partition {partition!r}, offset {offset}" if source else "in a timer"
         of_key = f", key {key}" if key is not None else ""
-        super().__init__(f"step {step!r} failed at {where}{of_key}: {error}")
+        super().__init__(f"step {step!r} failed {where}{of_key}: {error}")
 
 
 class NonDeterminismError(ProcessingError):

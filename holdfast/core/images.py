@@ -8,7 +8,6 @@ Digests, numbering and which chunk counts are the store's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import msgpack
 
 from holdfast.core import keys
 from holdfast.core.columns import decode_column, encode_column
-from holdfast.core.entities import GONE, Row
+from holdfast.core.entities import Rows
 from holdfast.core.errors import DamagedError
 from holdfast.core.types import TypeRegistry
 
@@ -34,17 +33,14 @@ class Images:
     removed: list[Any]  # lookup keys
 
 
-def pack(step: str, rows: Sequence[Row], registry: TypeRegistry) -> bytes:
+def pack(step: str, rows: Rows, registry: TypeRegistry) -> bytes:
     """A chunk of these rows. ValueTypeError where a state is not a value."""
-    live = [row for row in rows if row.state is not GONE]
-    removed = [row.key for row in rows if row.state is GONE]
-    states = encode_column([row.state for row in live], registry)
-    timers = [row.timers for row in live] if live and live[0].timers is not None else None
-    chunk = [step, [row.key for row in live], states, timers, removed]
+    states = encode_column(rows.states, registry)
+    chunk = [step, rows.keys, states, rows.timers, rows.removed]
     try:
         packed: bytes = msgpack.packb(chunk, unicode_errors="surrogatepass")
     except OverflowError:
-        chunk[1], chunk[4] = _without_huge(chunk[1]), _without_huge(removed)
+        chunk[1], chunk[4] = _without_huge(rows.keys), _without_huge(rows.removed)
         packed = msgpack.packb(chunk, unicode_errors="surrogatepass")
     return packed
 

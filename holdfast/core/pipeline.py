@@ -130,9 +130,9 @@ class Pipeline:
         records: Sequence[Any] = self._source(partition).decode(raw)
         return records
 
-    def record_times(self, partition: int, records: Sequence[Any]) -> Sequence[int] | None:
+    def record_times(self, partition: int, records: Sequence[Any]) -> Sequence[int | None] | None:
         """The records' own times, where their source gives them."""
-        times: Sequence[int] | None = self._source(partition).times(records)
+        times: Sequence[int | None] | None = self._source(partition).times(records)
         return times
 
     def _source(self, partition: int) -> Any:

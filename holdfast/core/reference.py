@@ -110,10 +110,15 @@ class Reference:
             self._work(self._deliveries(source, [(0, message)]))
 
     def _fire_timers(self, time: int) -> None:
-        """Those due by `time`. One that is set, or set again, meanwhile is not among them."""
+        """Those due by `time`. One that is set, or set again, meanwhile is not among them.
+
+        A stop at any of them ends the run before all of them.
+        """
+        self._mark_outputs()
         due = [
             (timer_due, index, keys.canonical(entity.key), name, setting, told_apart)
             for index, entities in self._entities.items()
+            if self._steps[index].on_timer is not None
             for told_apart, entity in entities.items()
             for name, (timer_due, setting) in entity.timers.items()
             if timer_due <= time
@@ -123,7 +128,6 @@ class Reference:
             entity = self._entities[index].get(told_apart)
             if entity is None or entity.timers.get(name) != (timer_due, setting):
                 continue
-            self._mark_outputs()
             # Also if the call fails: a timer that stayed would fail in every turn from now on.
             del entity.timers[name]
             step = self._steps[index]

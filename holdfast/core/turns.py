@@ -7,7 +7,7 @@ follow one another in serial order, so where they are cut changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,8 +31,13 @@ class DecodedChunk:
     partition: int
     first: int
     records: Sequence[Any]
-    times: Sequence[int] | None  # per record, where the source gives them
+    times: Sequence[int | None] | None  # per record, where the source gives them
     time: int  # otherwise: the logged time of the chunk
+
+
+def greatest(times: Iterable[int | None]) -> int:
+    """The greatest record time; an undecodable record has none, and time starts at 0."""
+    return max((time for time in times if time is not None), default=0)
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ def turns_of(
             records = chunk.records[start:end]
             if not records and number:
                 continue
-            own = chunk.time if chunk.times is None else max(chunk.times[start:end], default=0)
+            own = chunk.time if chunk.times is None else greatest(chunk.times[start:end])
             clocks[chunk.partition] = max(own, clocks.get(chunk.partition, 0))
             time = max(time, clocks[chunk.partition])
             turn.part_times[chunk.partition] = clocks[chunk.partition]

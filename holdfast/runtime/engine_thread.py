@@ -109,6 +109,7 @@ class EngineThread:
             refuse_outputs(plan.sources, plan.sinks)
         directory = DataDirectory.open(options.data, create=True)
         try:
+            options.probe.opened(directory.log)
             hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
             registry = TypeRegistry(known, hints)
             bind(plan, registry)

@@ -21,7 +21,7 @@ from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.intake import Intake, SourceFailed, open_intake
 from holdfast.runtime.log_writer import LogWriter
-from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, TRIMMING, Probe
+from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, TRIMMING, WAITING, Probe
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.storage.log import Log
 from holdfast.storage.state import State
@@ -145,7 +145,10 @@ class Life:
             return event
 
     def _take(self) -> Any:
-        timeout = None if self._quiet() else TICK_SECONDS
+        quiet = self._quiet()
+        if quiet and self.inbox.empty():
+            self._probe.passed(WAITING)
+        timeout = None if quiet else TICK_SECONDS
         if self._wake_at is not None:
             until = max(0.0, (self._wake_at - now()) / 1000)
             timeout = until if timeout is None else min(timeout, until)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from holdfast.core.epochs import Epoch
 from holdfast.runtime.clock import now
-from holdfast.runtime.points import APPENDING, TRIMMING, Probe
+from holdfast.runtime.points import TRIMMING, Probe
 from holdfast.storage.log import Log
 from holdfast.worker.events import LogSynced
 
@@ -44,7 +44,7 @@ class LogWriter:
     def append_here(self, epochs: list[Epoch]) -> None:
         """Commit these epochs now, on the caller's thread; only while `idle` holds."""
         assert self.idle
-        self._commit(epochs)
+        self._log.append(epochs)
 
     def trim(self, upto: int) -> None:
         """Drop records up to this epoch when there is time."""
@@ -55,10 +55,6 @@ class LogWriter:
         """Work off what is queued and end the thread."""
         self._jobs.put(None)
         self._thread.join()
-
-    def _commit(self, epochs: list[Epoch]) -> None:
-        self._probe.passed(APPENDING)
-        self._log.append(epochs)
 
     def _guarded(self) -> None:
         try:
@@ -72,7 +68,7 @@ class LogWriter:
         while open_ or trims:
             epochs, open_ = self._collect(trims, wait=not trims)
             if epochs:
-                self._commit(epochs)
+                self._log.append(epochs)
                 self._done += len(epochs)
                 self._post(LogSynced(now(), epochs[-1].number))
             elif trims:

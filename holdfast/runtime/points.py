@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.storage.lmdb_log import LmdbLog
 from holdfast.worker.machine import Worker
 
 STARTING = "starting"
@@ -21,6 +22,7 @@ STAGING = "in-checkpoint"
 COMPLETING = "before-completion"
 COMPLETED = "after-completion"
 TRIMMING = "while-trimming"
+WAITING = "waiting"
 FINISHING = "finishing"
 
 # Where a run can be told to end itself; the others are phases that only say where it is.
@@ -28,7 +30,7 @@ KILL_POINTS = (APPENDING, SYNCED, APPLIED, WRITING, STAGING, COMPLETING, TRIMMIN
 # In the order in which a run first meets them.
 ALL_POINTS = (
     *(STARTING, RECOVERING, INTAKE, APPENDING, SYNCED, APPLIED, WRITING),
-    *(STAGING, COMPLETING, COMPLETED, TRIMMING, FINISHING),
+    *(STAGING, COMPLETING, COMPLETED, TRIMMING, WAITING, FINISHING),
 )
 
 
@@ -36,6 +38,9 @@ class Probe:
     """Told about every point passed, on whichever thread passes it; the calls are made in all runs."""
 
     pace_seconds = 0.0  # a finite source's records are held back for this long
+
+    def opened(self, log: LmdbLog) -> None:
+        """Note that the data directory is open."""
 
     def passed(self, point: str) -> None:
         """Note that the run has come to `point`."""

@@ -12,11 +12,16 @@ import os
 import signal
 import struct
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from holdfast.core.epochs import Epoch
 from holdfast.core.errors import UsageError
-from holdfast.runtime.points import ALL_POINTS, INTAKE, KILL_POINTS, WRITING, Probe
+from holdfast.runtime.points import ALL_POINTS, APPENDING, INTAKE, KILL_POINTS, WRITING, Probe
+from holdfast.storage.environment import Transaction
+from holdfast.storage.lmdb_log import LmdbLog
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
@@ -51,6 +56,9 @@ class Watch(Probe):
         with path.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), PAGE.size)
 
+    def opened(self, log: LmdbLog) -> None:
+        watch_commits(log, self)
+
     def passed(self, point: str) -> None:
         self._page[0] = ALL_POINTS.index(point)
 
@@ -58,6 +66,30 @@ class Watch(Probe):
         records = sum(position[0] for position in worker.apply.positions.values())
         outputs = sum(sink.delivered for sink in worker.delivery.sinks)
         PAGE.pack_into(self._page, 0, self._page[0], records, outputs, worker.apply.applied)
+
+
+def watch_commits(log: LmdbLog, probe: Probe) -> None:
+    """Let the probe pass APPENDING inside each transaction that appends: all is put, nothing is committed.
+
+    No other run has this hook, so that the log knows nothing of it.
+    """
+    append, environment = log.append, log._environment
+    write = environment.write
+
+    def write_and_pass(action: Callable[[Transaction], Any]) -> Any:
+        def put_and_pass(transaction: Transaction) -> Any:
+            result = action(transaction)
+            probe.passed(APPENDING)
+            return result
+
+        return write(put_and_pass)
+
+    def watched_append(epochs: Sequence[Epoch]) -> None:
+        environment.write = write_and_pass  # type: ignore[method-assign]
+        append(epochs)
+        environment.write = write  # type: ignore[method-assign]
+
+    log.append = watched_append  # type: ignore[method-assign]
 
 
 def look(path: Path) -> Place:
@@ -76,6 +108,9 @@ class Fuse(Probe):
         self._left = count
         self._inner = inner
         self._lock = threading.Lock()
+
+    def opened(self, log: LmdbLog) -> None:
+        watch_commits(log, self)
 
     def passed(self, point: str) -> None:
         self._inner.passed(point)

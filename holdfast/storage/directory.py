@@ -22,6 +22,7 @@ from uuid import uuid4
 from xxhash import xxh3_64_hexdigest
 
 from holdfast.core.errors import DamagedError, DirectoryInUseError, FormatError, UsageError
+from holdfast.storage.environment import Reached
 from holdfast.storage.files import make_folder, sync_directory, write_error, write_whole
 from holdfast.storage.lmdb_log import LmdbLog, open_log
 from holdfast.storage.lmdb_state import LmdbState, open_state
@@ -78,11 +79,19 @@ class DataDirectory:
         self._marks = marks
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool, wait: float = HOLDER_WAIT, sync: bool = True) -> DataDirectory:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        create: bool,
+        wait: float = HOLDER_WAIT,
+        sync: bool = True,
+        reached: Reached | None = None,
+    ) -> DataDirectory:
         """Open a data directory, with `create` also a new one; wait up to `wait` seconds for its holder to
         end.
 
-        `sync=False` is a planted bug for the tests: see Environment.
+        For tests: `sync=False` is a planted bug, `reached` is told the points of a commit (see Environment).
         Raises UsageError, DirectoryInUseError, FormatError, DamagedError, DiskFullError, StorageError.
         """
         path = Path(path)
@@ -93,7 +102,7 @@ class DataDirectory:
         except OSError as error:
             raise write_error(path, error.errno or 0, str(error)) from error
         try:
-            return cls._open(path, lock, sync=sync)
+            return cls._open(path, lock, sync=sync, reached=reached)
         except OSError as error:
             lock.release()
             raise write_error(path, error.errno or 0, str(error)) from error
@@ -102,7 +111,7 @@ class DataDirectory:
             raise
 
     @classmethod
-    def _open(cls, path: Path, lock: DirectoryLock, *, sync: bool) -> DataDirectory:
+    def _open(cls, path: Path, lock: DirectoryLock, *, sync: bool, reached: Reached | None) -> DataDirectory:
         directory = find_out(path)
         if directory is None:
             directory = read_format(path) or _create_format(path)
@@ -110,8 +119,8 @@ class DataDirectory:
         marks = Marks(path / "marks")
         log = state = None
         try:
-            log = open_log(path / "log", marks, directory, sync=sync)
-            state = open_state(path / "state", marks, (FORMAT_VERSION, directory), sync=sync)
+            log = open_log(path / "log", marks, directory, sync=sync, reached=reached)
+            state = open_state(path / "state", marks, (FORMAT_VERSION, directory), sync=sync, reached=reached)
             marks.sync()
         except BaseException:
             for opened in (log, state, marks):

@@ -39,6 +39,10 @@ DAMAGE = (
 
 Result = TypeVar("Result")
 
+# Called with a point of a write, "log: before commit" or "state: after commit", where a test may end the
+# process.
+Reached = Callable[[str], None]
+
 
 class Transaction:
     """A transaction whose values are sealed; valid only inside the call that it was handed to."""
@@ -92,8 +96,16 @@ class Environment:
     """
 
     def __init__(
-        self, path: Path, databases: Sequence[bytes], mark: Mark, *, readonly: bool = False, sync: bool = True
+        self,
+        path: Path,
+        databases: Sequence[bytes],
+        mark: Mark,
+        *,
+        readonly: bool = False,
+        sync: bool = True,
+        reached: Reached | None = None,
     ) -> None:
+        self._reached = reached or _nothing
         self.name = path.name
         self.path = path
         self.databases: dict[bytes, lmdb._Database] = {}
@@ -181,7 +193,10 @@ class Environment:
             raise StorageError(f"{self.name}: a write failed before ({self._failed}); the process must end")
         try:
             with self._lmdb.begin(write=True) as raw:
-                return action(Transaction(self, raw))
+                result = action(Transaction(self, raw))
+                self._reached(f"{self.name}: before commit")
+            self._reached(f"{self.name}: after commit")
+            return result
         except HoldfastError as error:
             self._failed = error
             raise
@@ -215,3 +230,7 @@ class Environment:
 
     def close(self) -> None:
         self._lmdb.close()
+
+
+def _nothing(point: str) -> None:
+    """What is done at a point when nobody wants to know."""

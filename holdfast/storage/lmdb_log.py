@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from holdfast.core.epochs import Chunk, Epoch, EpochRow
 from holdfast.core.errors import DamagedError
-from holdfast.storage.environment import Environment, Transaction
+from holdfast.storage.environment import Environment, Reached, Transaction
 from holdfast.storage.epoch_table import SPAN_ROWS, pack_rows, unpack_rows
 from holdfast.storage.files import total_space
 from holdfast.storage.log import check_order, size_in_memory
@@ -199,9 +199,17 @@ class LmdbLog:
         self._environment.close()
 
 
-def open_log(path: Path, marks: Marks, directory: str, *, readonly: bool = False, sync: bool = True) -> LmdbLog:
+def open_log(
+    path: Path,
+    marks: Marks,
+    directory: str,
+    *,
+    readonly: bool = False,
+    sync: bool = True,
+    reached: Reached | None = None,
+) -> LmdbLog:
     """Open the log at `path`, or make it if the marks say that it never was made."""
-    environment = Environment(path, DATABASES, marks.read("log"), readonly=readonly, sync=sync)
+    environment = Environment(path, DATABASES, marks.read("log"), readonly=readonly, sync=sync, reached=reached)
     try:
         return LmdbLog(environment, marks, directory, readonly=readonly)
     except BaseException:

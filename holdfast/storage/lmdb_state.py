@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from holdfast.core.errors import DamagedError
-from holdfast.storage.environment import Environment, Transaction
+from holdfast.storage.environment import Environment, Reached, Transaction
 from holdfast.storage.lmdb_rows import ROWS, Rows, RowTotals
 from holdfast.storage.marks import Marks
 from holdfast.storage.packing import pack, unpack, unseal
@@ -277,13 +277,19 @@ class LmdbState:
 
 
 def open_state(
-    path: Path, marks: Marks, identity: tuple[int, str], *, readonly: bool = False, sync: bool = True
+    path: Path,
+    marks: Marks,
+    identity: tuple[int, str],
+    *,
+    readonly: bool = False,
+    sync: bool = True,
+    reached: Reached | None = None,
 ) -> LmdbState:
     """Open the state at `path`, or make it if the marks say that it never was made.
 
     Unless `readonly` this begins a new incarnation and drops what was staged and never completed.
     """
-    environment = Environment(path, DATABASES, marks.read("state"), readonly=readonly, sync=sync)
+    environment = Environment(path, DATABASES, marks.read("state"), readonly=readonly, sync=sync, reached=reached)
     try:
         return LmdbState(environment, marks, identity, readonly=readonly)
     except BaseException:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgpack
 
-from holdfast.core.entities import Book, Entity, Row
+from holdfast.core.entities import Book, Entity, Rows
 from holdfast.core.errors import ValueTypeError
 from holdfast.core.images import pack
 from holdfast.core.types import TypeRegistry
@@ -80,7 +80,7 @@ class Writing:
     """The checkpoint being written."""
 
     record: Record
-    sources: list[Row]
+    sources: Rows
     sinks: dict[int, int]  # sink -> number of its last output at the cut
     steps: list[tuple[str, Book]]
     tokens: dict[int, object] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class Checkpoints:
 
     # --- making one
 
-    def begin(self, record: Record, sources: list[Row], sinks: dict[int, int]) -> list[Effect]:
+    def begin(self, record: Record, sources: Rows, sinks: dict[int, int]) -> list[Effect]:
         """Freeze the cut. The tokens are taken in the sinks' order of deliveries, at this very place."""
         assert self.phase is Phase.IDLE
         self.phase = Phase.WRITING
@@ -167,7 +167,7 @@ class Checkpoints:
             return [*self._stage(chunks), *self._finish_packing()]
         return self._stage(chunks)
 
-    def _pack(self, step: str, rows: list[Row]) -> bytes:
+    def _pack(self, step: str, rows: Rows) -> bytes:
         try:
             return pack(step, rows, self.registry)
         except ValueTypeError as error:
@@ -180,10 +180,12 @@ class Checkpoints:
         self.sweep_over = len(part) < self.sweep_part
         chunks = []
         for name, book in self.books.items():
-            clean = book.take_clean(e for owner, e in part if owner == name)
-            size = self.settings.rows_per_slice
-            chunks += [self._pack(name, clean[at : at + size]) for at in range(0, len(clean), size)]
-            writing.rows += len(clean)
+            own = [entity for owner, entity in part if owner == name]
+            for at in range(0, len(own), self.settings.rows_per_slice):
+                clean = book.take_clean(own[at : at + self.settings.rows_per_slice])
+                if clean:
+                    chunks.append(self._pack(name, clean))
+                    writing.rows += len(clean)
         return chunks
 
     def _stage(self, chunks: list[bytes]) -> list[Effect]:
@@ -197,9 +199,10 @@ class Checkpoints:
         assert writing is not None
         if not writing.entities_packed or writing.sinks_packed or len(writing.tokens) < len(writing.sinks):
             return []
-        rows = [
-            Row(self.sink_names[sink], (number, writing.tokens[sink]), None) for sink, number in writing.sinks.items()
-        ]
+        rows = Rows()
+        for sink, number in writing.sinks.items():
+            rows.keys.append(self.sink_names[sink])
+            rows.states.append((number, writing.tokens[sink]))
         writing.sinks_packed = True
         return self._stage([pack(SINK_STEP, rows, self.registry)])
 

@@ -7,12 +7,12 @@ start only the chunks of the last checkpoint may be missing in the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import xxhash
 
 from holdfast.core.cache import CachedBook
-from holdfast.core.entities import GONE, Row, canonical_of
+from holdfast.core.entities import Rows, canonical_of
 from holdfast.core.errors import ApplicationError
 from holdfast.core.images import Images
 from holdfast.core.keys import key_hash
@@ -49,19 +49,22 @@ class Folding:
         """Whether the rows hold all of the last checkpoint."""
         return not self.rows
 
-    def take(self, step: str, rows: Sequence[Row]) -> None:
+    def take(self, step: str, rows: Rows) -> None:
         """Rows of the checkpoint being written, as they are now."""
         if step not in self.spaces:
             return
         space = self.spaces[step]
-        for row in rows:
-            image = None if row.state is GONE else encode(row.state, self.registry)
-            self.rows.append((space, canonical_of(row.key), image))
+        self.rows += [
+            (space, canonical_of(key), encode(state, self.registry))
+            for key, state in zip(rows.keys, rows.states, strict=True)
+        ]
+        self.rows += [(space, canonical_of(key), None) for key in rows.removed]
 
     def restore(self, images: Images) -> None:
         """Rows of a checkpoint that this worker, in an earlier life, perhaps did not fold."""
-        rows = [Row(key, state, None) for key, state in zip(images.keys, images.states, strict=True)]
-        self.take(images.step, rows + [Row(key, GONE, None) for key in images.removed])
+        rows = Rows()
+        rows.keys, rows.states, rows.removed = images.keys, images.states, images.removed
+        self.take(images.step, rows)
 
     def begin(self, checkpoint: int) -> list[Effect]:
         """The checkpoint is complete: fold it."""

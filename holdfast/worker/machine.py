@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.core.cache import CachedBook, canonical_keys
-from holdfast.core.entities import Row
+from holdfast.core.entities import Rows
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import (
     ApplicationError,
@@ -28,6 +28,7 @@ from holdfast.core.errors import (
 )
 from holdfast.core.pipeline import Load, Pipeline, ReturnNeededError
 from holdfast.core.plan import Plan
+from holdfast.core.turns import greatest
 from holdfast.core.types import TypeRegistry
 from holdfast.replication.progress import Progress
 from holdfast.worker.apply import Apply, Stopped
@@ -211,7 +212,7 @@ class Worker:
         if self.pipeline.record_times(partition, []) is None:
             return None
         times = self.pipeline.record_times(partition, self.pipeline.decode(partition, raw))
-        return None if times is None else max(times, default=0)
+        return None if times is None else greatest(times)
 
     def _source_read(self, event: SourceRead) -> list[Effect]:
         self.intake.read(event)
@@ -393,9 +394,11 @@ class Worker:
         sinks = {index: own.number for index, own in enumerate(self.delivery.sinks)}
         return self.checkpoints.begin(record, self._source_rows(), sinks)
 
-    def _source_rows(self) -> list[Row]:
+    def _source_rows(self) -> Rows:
         """The partitions' entities, as of the last epoch applied whole."""
-        return [Row(index, position, None) for index, position in self.apply.positions.items()]
+        rows = Rows()
+        rows.keys, rows.states = list(self.apply.positions), list(self.apply.positions.values())
+        return rows
 
     def _checkpoint(self) -> list[Effect]:
         effects: list[Effect] = []

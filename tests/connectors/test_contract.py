@@ -330,12 +330,8 @@ def test_outputs_for_a_users_sink_are_out_of_reach_of_later_changes() -> None:
 
 
 def test_connectors_of_our_own_are_taken_as_they_are() -> None:
-    for source in (
-        sources.TextFile("x"),
-        sources.JsonLines("x"),
-        sources.Memory([1]),
-        sources.Generator(list),
-    ):
+    own_sources: list[object] = [sources.TextFile("x"), sources.JsonLines("x"), sources.Memory([1])]
+    for source in [*own_sources, sources.Generator(list)]:
         assert as_source(source) is source
     for sink in (sinks.TextFile("x"), sinks.JsonLines("x"), sinks.Memory(), sinks.Stdout()):
         assert as_sink(sink) is sink

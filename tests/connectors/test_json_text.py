@@ -61,8 +61,8 @@ ODD = st.sampled_from(
         bytearray(b"x"),
         OrderedDict(a=1),
         defaultdict(list, a=[1]),
-        "�",
-        "�",
+        "\ud800",
+        "\udcff",
     ]
 )
 ATOMS = st.one_of(PLAIN, PLAIN, ODD)
@@ -170,8 +170,8 @@ def test_the_common_outputs_are_written_as_columns(values: list[Any]) -> None:
         float("inf"),
         ("a", float("nan")),
         ("a", Level.LOW),
-        "�",
-        ("�", 1),
+        "\ud800",
+        ("\ud800", 1),
     ],
 )
 def test_columns_of_anything_else_are_left_to_one_by_one(value: Any) -> None:

@@ -121,6 +121,16 @@ def test_a_write_that_fails_for_other_reasons_than_space_says_so(
         DataDirectory.open(tmp_path / "data", create=True)
 
 
+def test_the_points_of_a_commit_are_told(tmp_path: Path) -> None:
+    points: list[str] = []
+    with DataDirectory.open(tmp_path / "data", create=True, reached=points.append) as opened:
+        points.clear()
+        opened.log.append([epoch(1)])
+        opened.state.put_meta("name", 1)
+
+    assert points == [f"{name}: {when} commit" for name in ("log", "state") for when in ("before", "after")]
+
+
 def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     before = {p: p.read_bytes() for p in (tmp_path / "data").rglob("*.mdb")}
