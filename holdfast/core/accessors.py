@@ -114,7 +114,7 @@ def _readable(shape: Shape) -> bool:
         or class_attribute(cls, "__getattribute__") is not vars(object)["__getattribute__"]
     ):
         return False
-    if hasattr(cls, "__getattr__") or (shape.has_dict and shape.slots):
+    if hasattr(cls, "__getattr__") or shape.hidden_slots or (shape.has_dict and shape.slots):
         return False
     for name in shape.fields:
         found = class_attribute(cls, name)

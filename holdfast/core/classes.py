@@ -53,6 +53,7 @@ class Shape:
         default_factory=dict
     )  # by field, those that have one
     slots: dict[str, MemberDescriptorType] = dataclasses.field(default_factory=dict)
+    hidden_slots: tuple[MemberDescriptorType, ...] = ()  # their names mean something else in a derived class
     has_dict: bool = False
 
 
@@ -70,23 +71,24 @@ def shape_of(cls: type) -> Shape:
     reason = _hidden_state(cls)
     if reason:
         return Shape(cls, Kind.REFUSED, reason)
-    slots: dict[str, MemberDescriptorType] = {}
-    for base in reversed(cls.__mro__):
-        for name, member in vars(base).items():
-            if isinstance(member, MemberDescriptorType):
-                if name in slots:
-                    return Shape(cls, Kind.REFUSED, f"it has the slot {name!r} twice")
-                slots[name] = member
+    members = [
+        (name, member)
+        for base in reversed(cls.__mro__)
+        for name, member in vars(base).items()
+        if isinstance(member, MemberDescriptorType)
+    ]
+    slots = {name: member for name, member in members if class_attribute(cls, name) is member}
+    hidden = tuple(member for name, member in members if class_attribute(cls, name) is not member)
     has_dict = cls.__dictoffset__ != 0
     if dataclasses.is_dataclass(cls):
         fields = dataclasses.fields(cls)
         names = tuple(field.name for field in fields)
         defaults = {field.name: default for field in fields if (default := _default(field)) is not None}
-        return Shape(cls, Kind.DATACLASS, "", names, defaults, slots, has_dict)
+        return Shape(cls, Kind.DATACLASS, "", names, defaults, slots, hidden, has_dict)
     hook = next((name for name in _REBUILD_HOOKS if overridden(cls, name)), None)
     if hook:
-        return Shape(cls, Kind.REFUSED, f"its {hook} says that attributes alone don't rebuild it")
-    return Shape(cls, Kind.PLAIN, "", (), {}, slots, has_dict)
+        return Shape(cls, Kind.REFUSED, f"its {hook} says that attributes alone can't rebuild it")
+    return Shape(cls, Kind.PLAIN, "", (), {}, slots, hidden, has_dict)
 
 
 def _named_tuple(cls: type) -> Shape:
@@ -99,7 +101,7 @@ def _named_tuple(cls: type) -> Shape:
     defaults: dict[str, Callable[[], object]] = {
         name: functools.partial(_constant, value) for name, value in field_defaults.items()
     }
-    return Shape(cls, Kind.NAMED_TUPLE, "", fields, defaults, {}, cls.__dictoffset__ != 0)
+    return Shape(cls, Kind.NAMED_TUPLE, "", fields, defaults, has_dict=cls.__dictoffset__ != 0)
 
 
 def _hidden_state(cls: type) -> str:
@@ -115,19 +117,23 @@ def _hidden_state(cls: type) -> str:
         if not base.__flags__ & _HEAP_TYPE:
             if issubclass(base, BaseException):
                 return "it is an exception"
-            return "its state is hidden in C" if cls is base else f"it is a subclass of {base.__qualname__}"
+            return (
+                "attributes alone can't rebuild it"
+                if cls is base
+                else f"it is a subclass of {base.__qualname__}"
+            )
         if "__slots__" not in vars(base) and base.__dictoffset__ == 0:
-            return "its state is hidden in C"
+            return "attributes alone can't rebuild it"
         new = vars(base).get("__new__")
         if new is not None and not isinstance(new, staticmethod):
-            return "its state is hidden in C"
+            return "attributes alone can't rebuild it"
         members += sum(isinstance(member, MemberDescriptorType) for member in vars(base).values())
     # An empty class with as many slots has the same size, unless C code keeps something beside them.
     slots = [f"slot_{number}" for number in range(members)]
     slots += ["__dict__"] * (cls.__dictoffset__ != 0) + ["__weakref__"] * (cls.__weakrefoffset__ != 0)
     twin = type("Twin", (), {"__slots__": slots})
     same = (twin.__basicsize__, twin.__itemsize__) == (cls.__basicsize__, cls.__itemsize__)
-    return "" if same else "its state is hidden in C"
+    return "" if same else "attributes alone can't rebuild it"
 
 
 def _constant(value: object) -> object:
@@ -181,6 +187,8 @@ def state_of(value: object, shape: Shape) -> dict[str, object]:
             state[name] = slot.__get__(value)
         except AttributeError:  # an empty slot
             continue
+    if any(_is_filled(slot, value) for slot in shape.hidden_slots):
+        raise Refusal("it keeps something in a slot that a derived class hides")
     if shape.has_dict:
         for name, attribute in value.__dict__.items():
             if type(name) is not str:
@@ -190,6 +198,14 @@ def state_of(value: object, shape: Shape) -> dict[str, object]:
             if name != TYPING_NOTE:
                 state[name] = attribute
     return state
+
+
+def _is_filled(slot: MemberDescriptorType, value: object) -> bool:
+    try:
+        slot.__get__(value)
+    except AttributeError:
+        return False
+    return True
 
 
 def place(value: object, shape: Shape, name: str, attribute: object) -> None:

@@ -78,29 +78,21 @@ def range_of(hashed: int, ranges: int) -> int:
 def _canonical(key: Any, registry: TypeRegistry | None, depth: int) -> bytes:
     """The key's bytes, whatever its type."""
     kind = type(key)
-    if kind is str:
-        return b"s" + bytes(key.encode("utf-8", "surrogatepass"))
-    if kind is int:
-        return b"i" + _number(key)
-    if kind is bytes:
-        return b"b" + bytes(key)
-    if kind is bool:
-        return b"T" if key else b"F"
+    write = _WRITERS.get(kind)
+    if write is not None:
+        return write(key)
     if kind is tuple:
         if depth >= DEPTH_MAX:
             raise KeyTypeError(f"a key is nested deeper than {DEPTH_MAX} levels")
-        return b"(" + b"".join(_sized(_canonical(element, registry, depth + 1)) for element in key)
-    if kind is UUID:
-        return b"u" + bytes(key.bytes)
-    if kind is date:
-        return b"d" + int(key.toordinal()).to_bytes(_DATE_BYTES, "big")
+        parts = [_canonical(element, registry, depth + 1) for element in key]
+        return b"(" + b"".join([len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts])
     if isinstance(key, Enum):
         tag = _sized(_tag(kind, registry).encode("utf-8", "surrogatepass"))
         if isinstance(key, Flag):
             return b"f" + tag + _number(key._value_)
-        if kind._member_map_.get(key._name_) is not key:
+        if type(key)._member_map_.get(key._name_) is not key:
             raise KeyTypeError(f"{key!r} is not a member of {kind.__qualname__}")
-        return b"e" + tag + bytes(key._name_.encode("utf-8", "surrogatepass"))
+        return b"e" + tag + key._name_.encode("utf-8", "surrogatepass")
     raise KeyTypeError(
         f"a key can't be a {kind.__qualname__}: "
         "keys are str, bytes, int, bool, UUID, date, Enum and tuples of these"
@@ -152,6 +144,15 @@ def _parse_flag(rest: bytes, registry: TypeRegistry) -> Flag:
         registry, tag.decode("utf-8", "surrogatepass"), int.from_bytes(number, "big", signed=True)
     )
 
+
+_WRITERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    str: lambda key: b"s" + key.encode("utf-8", "surrogatepass"),
+    int: lambda key: b"i" + _number(key),
+    bytes: lambda key: b"b" + key,
+    bool: lambda key: b"T" if key else b"F",
+    UUID: lambda key: b"u" + key.bytes,
+    date: lambda key: b"d" + key.toordinal().to_bytes(_DATE_BYTES, "big"),
+}
 
 _PARSERS: Final[dict[bytes, Callable[[bytes, TypeRegistry], Any]]] = {
     b"s": lambda rest, registry: rest.decode("utf-8", "surrogatepass"),

@@ -1,7 +1,7 @@
-"""Applying a batch: slices of records through the segments, stage by stage, to the outlets of the sinks.
+"""Applying a batch: a slice of records through the segments, stage by stage, to the outlets of the sinks.
 
-One slice goes through all sources, then through the stateful steps in order of definition (every column merged by
-position, together with the timers that are due), then to the sinks. Because entities are private to their step and
+The caller has a slice go through `compute` (all sources), then for every stateful step, in order of definition, gives
+its messages in order of positions to `apply`, then calls `collect`. Because entities are private to their step and
 slices follow the serial order, this equals depth-first, one message at a time (docs/semantics.md has the proof).
 Invariant: after an error that is raised from here, books and outlets are not to be used any more, except after
 `StopBeforeError` from a source, which has touched no entity.
@@ -11,7 +11,7 @@ What an epoch is, what is durable and what is delivered are the worker's busines
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import GeneratorType
 from typing import Any, Final
@@ -28,15 +28,12 @@ from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, error_text, va
 from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
 from holdfast.core.outlets import Outlet
 from holdfast.core.plan import SOURCES, Plan, Segment
-from holdfast.core.positions import TIMER, Column, Position, in_order, merge
+from holdfast.core.positions import TIMER, Column, Position, in_order
 from holdfast.core.segments import NotPlainError, SegmentWriter
 from holdfast.core.steps import Kind, Step
 from holdfast.core.turns import Part, Turn
 
 CAREFUL_SLICES: Final = 64  # after a failure the sources' segments stay careful for so long, then try again
-
-Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
-Loading = Generator[Load, None, None]
 
 
 class StopBeforeError(Exception):
@@ -80,18 +77,13 @@ class Pipeline:
         self.track = plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
         self.skipped: Counter[int] = Counter()
         self.skipped_in_slice: Counter[int] = Counter()
-        self.times: dict[
-            tuple[int, int], int
-        ] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
+        self.times: dict[tuple[int, int], int] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
         self.books = {step.index: self._book(step) for step in plan.stateful}
         self.columns = {step.index: {f: Column() for f in plan.feeders[step.index]} for step in plan.stateful}
         self.outlets = {
-            s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=s.index in careful)
-            for s in plan.sinks
+            s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=s.index in careful) for s in plan.sinks
         }
-        self.contexts = {
-            s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None
-        }
+        self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
         self.copy = Copier(registry).copy
         self.bulk = True
         self.careful_slices = 0
@@ -99,21 +91,53 @@ class Pipeline:
 
     # --- running
 
-    def run_slice(self, parts: Sequence[Part], turn: Turn | None, again: Callable[[Part], Part]) -> Loading:
-        """Work off a slice. `turn` is given where a turn begins whose timers are to fire.
+    def compute(self, parts: Sequence[Part], again: Callable[[Part], Part]) -> None:
+        """Records through the sources' segments, up to the first keys and sinks.
 
-        Yields for entities to be loaded into their book. `again` decodes a part anew: user functions may have changed
-        its records before one of them raised.
+        `again` decodes a part anew: user functions may have changed its records before one of them raised.
         """
-        self._run_sources(parts, again)
-        for step in self.plan.stateful:
-            column = merge(list(self.columns[step.index].values()))
-            alarms = self._alarms(step, turn) if turn is not None and step.on_timer is not None else []
-            if column.messages or alarms:
-                yield step.index, column.keys
-                self._run_stateful(step, column, alarms)
-                for own in self.columns[step.index].values():
-                    own.clear()
+        careful = self.careful_slices > 0
+        if not careful:
+            try:
+                for part in parts:
+                    if Undecodable in set(map(type, part.records)):
+                        raise NotPlainError
+                    self._function(self._source_of(part), careful=False)(
+                        part.records, part.turn, part.partition, part.first
+                    )
+                return
+            except NotPlainError:
+                self.drop_slice()
+                if not any(Undecodable in set(map(type, part.records)) for part in parts):
+                    self.bulk = False
+                    self.functions.clear()
+            except Exception:  # noqa: BLE001 - whatever it was, the careful form meets it again and says where
+                self.drop_slice()
+            parts = [again(part) for part in parts]
+            self.careful_slices = CAREFUL_SLICES
+        self.careful_slices -= 1
+        for part in parts:
+            self._function(self._source_of(part), careful=True)(part.records, part.turn, part.partition, part.first)
+
+    def apply(self, step: Step, column: Column, turn: Turn | None) -> None:
+        """A stateful step's messages, and its timers where `turn` begins, through its segment."""
+        alarms = self._alarms(step, turn) if turn is not None and step.on_timer is not None else []
+        if not column.messages and not alarms:
+            return
+        careful = step.index in self.careful
+        function = self._function(step, careful=careful)
+        try:
+            function(column.keys, column.messages, column.positions, alarms)
+        except StopBeforeError as stop:
+            stop.touched = True
+            raise
+        except Exception as error:
+            if careful:
+                raise
+            raise ReturnNeededError(step.index) from error
+
+    def collect(self) -> None:
+        """The slice is over: what its outlets hold joins the epoch's outputs."""
         for outlet in self.outlets.values():
             if not outlet.collect():
                 raise ReturnNeededError(outlet.step.index)
@@ -146,45 +170,6 @@ class Pipeline:
             if count:
                 outputs.append((number, count, payload))
         return outputs
-
-    def _run_sources(self, parts: Sequence[Part], again: Callable[[Part], Part]) -> None:
-        careful = self.careful_slices > 0
-        if not careful:
-            try:
-                for part in parts:
-                    if Undecodable in set(map(type, part.records)):
-                        raise NotPlainError
-                    self._function(self._source_of(part), careful=False)(
-                        part.records, part.turn, part.partition, part.first
-                    )
-                return
-            except NotPlainError:
-                self.drop_slice()
-                if not any(Undecodable in set(map(type, part.records)) for part in parts):
-                    self.bulk = False
-                    self.functions.clear()
-            except Exception:  # noqa: BLE001 - whatever it was, the careful form meets it again and says where
-                self.drop_slice()
-            parts = [again(part) for part in parts]
-            self.careful_slices = CAREFUL_SLICES
-        self.careful_slices -= 1
-        for part in parts:
-            self._function(self._source_of(part), careful=True)(
-                part.records, part.turn, part.partition, part.first
-            )
-
-    def _run_stateful(self, step: Step, column: Column, alarms: list[Any]) -> None:
-        careful = step.index in self.careful
-        function = self._function(step, careful=careful)
-        try:
-            function(column.keys, column.messages, column.positions, alarms)
-        except StopBeforeError as stop:
-            stop.touched = True
-            raise
-        except Exception as error:
-            if careful:
-                raise
-            raise ReturnNeededError(step.index) from error
 
     def _alarms(self, step: Step, turn: Turn) -> list[tuple[Position, Any, str, int]]:
         due = self.books[step.index].take_due(turn.time)

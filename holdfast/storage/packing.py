@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import cast
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 from xxhash import xxh3_64, xxh3_64_digest, xxh3_64_intdigest
 
 from holdfast.core.errors import DamagedError

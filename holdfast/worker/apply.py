@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import HoldfastError
-from holdfast.core.pipeline import Load, Pipeline, StopBeforeError
+from holdfast.core.pipeline import Pipeline, StopBeforeError
 from holdfast.core.positions import TIMER, Position
 from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
+from holdfast.worker.exchange import Exchange
+
+Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Apply:
 
     def __init__(self, pipeline: Pipeline, *, live: bool, slice_records: int) -> None:
         self.pipeline = pipeline
+        self.exchange = Exchange(pipeline)
         self.live = live
         self.slice_records = slice_records
         self.timed = pipeline.plan.timed
@@ -109,7 +114,7 @@ class Apply:
 
     def _run_slice(self, piece: Slice, again: Again) -> Generator[Load, None, Stopped | None]:
         try:
-            yield from self.pipeline.run_slice(piece.parts, piece.turn, again)
+            yield from self._stages(piece, again)
         except StopBeforeError as stop:
             skip = piece.serial(stop.position)
             if not stop.touched:
@@ -123,6 +128,17 @@ class Apply:
             return Stopped(skip, stop.error, stop.touched)
         self.records += piece.end - piece.start
         return None
+
+    def _stages(self, piece: Slice, again: Again) -> Generator[Load, None, None]:
+        """Stage by stage: each step's messages are exchanged, its entities are in memory, then it is applied."""
+        self.pipeline.compute(piece.parts, again)
+        for step in self.pipeline.plan.stateful:
+            column = self.exchange.gather(step)
+            if column.messages:
+                yield step.index, column.keys
+            self.pipeline.apply(step, column, piece.turn)
+            self.exchange.settle(step)
+        self.pipeline.collect()
 
     # --- slices
 

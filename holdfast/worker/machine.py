@@ -26,12 +26,12 @@ from holdfast.core.errors import (
     ProcessingError,
     ValueTypeError,
 )
-from holdfast.core.pipeline import Load, Pipeline, ReturnNeededError
+from holdfast.core.pipeline import Pipeline, ReturnNeededError
 from holdfast.core.plan import Plan
 from holdfast.core.turns import greatest
 from holdfast.core.types import TypeRegistry
 from holdfast.replication.progress import Progress
-from holdfast.worker.apply import Apply, Stopped
+from holdfast.worker.apply import Apply, Load, Stopped
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
@@ -490,4 +490,5 @@ class Worker:
         assert durable <= max(self.intake.closed, self.returning.tail)
         assert self.delivery.delivered <= applied + (1 if self.stopped else 0)
         assert self.checkpoints.last is None or self.checkpoints.last.epoch <= applied
-        assert len(self.logged) <= self.settings.epochs_in_flight or not self.returning.is_over
+        closed_here = sum(epoch.number > self.returning.tail for epoch in self.logged)
+        assert closed_here <= self.settings.epochs_in_flight, "more epochs are in flight than are allowed"

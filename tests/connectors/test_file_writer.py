@@ -331,6 +331,19 @@ def test_a_full_disk_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert path.read_bytes() == WHOLE
 
 
+def test_what_a_failed_write_left_is_compared_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Pwrite(6, errno.ENOSPC)
+    monkeypatch.setattr(os, "pwrite", disk)
+    writer = opened(path)
+    with pytest.raises(DiskFullError):
+        writer.write(1, LINES, 4)
+    disk.room = 1000
+    with pytest.raises(NonDeterminismError, match=r"output 2, byte 4\b"):
+        writer.write(1, [LINES[0], b"else\n"], 2)
+    writer.close()
+    assert path.read_bytes() == WHOLE[:6]
+
+
 def test_partial_writes_are_completed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pwrite", Pwrite(1000, errno.EIO, at_once=3))
     writer = opened(path)

@@ -84,11 +84,11 @@ class OddZone(tzinfo):
 
 
 @dataclass
-class Versions:
-    """Fields of several generations of one class."""
+class Hiding(domain.Slotted):
+    """Without slots of its own, so that its default stands where the base has a slot."""
 
-    old: int = 1
-    new: list[int] = field(default_factory=lambda: [4])
+    a: Any = 9
+    b: Any = field(init=False)
 
 
 def round_trip(value: object) -> Any:
@@ -236,6 +236,14 @@ def test_slots_of_all_classes_and_attributes_are_kept() -> None:
     made.first, made.third = 1, 3
     found = round_trip(made)
     assert (found.first, found.third, hasattr(found, "second")) == (1, 3, False)
+
+
+def test_an_attribute_that_hides_a_slot_of_a_base_is_kept() -> None:
+    assert vars(round_trip(Hiding())) == {"a": 9}
+    both = Hiding()
+    vars(domain.Slotted)["a"].__set__(both, 1)
+    with pytest.raises(ValueTypeError, match="a slot that a derived class hides"):
+        encode(both, TypeRegistry())
 
 
 def test_being_the_same_object_twice_is_not_part_of_a_value() -> None:

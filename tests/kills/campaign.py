@@ -1,0 +1,159 @@
+"""A campaign: one application started and killed many times until its input is worked off, its output always compared.
+
+What stands in an output file must at every moment be a prefix of what the reference says, and all of it at the end.
+The seed fixes which kills come; where a random moment finds the process is up to the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from holdfast.runtime.points import KILL_POINTS
+from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, look
+from tests.repository import ROOT
+
+LIFE_SECONDS_MAX = 30.0  # a life that goes on for longer hangs
+RANDOM_SECONDS = 0.06  # of work, at most about twice that, before a kill at a random moment
+PASSAGES_MAX = {"in-checkpoint": 4, "before-completion": 2, "while-trimming": 2}
+EVERY_OTHER_POINT = 8
+
+
+class WrongOutputError(AssertionError):
+    """The promise was broken."""
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Lives of one application in one folder."""
+
+    folder: Path
+    expected: Mapping[str, bytes]
+    seed: int
+    plant: str = ""
+    struck: Counter[str] = field(default_factory=Counter)  # what the process was doing when it was killed
+    points: Counter[str] = field(default_factory=Counter)  # kills at named points
+    progressed: int = 0  # kills before which the run got further than ever before
+    checked: dict[str, int] = field(default_factory=dict)  # bytes of each output that are known to be right
+    records: int = 0
+
+    @property
+    def kills(self) -> int:
+        """How many there were."""
+        return self.struck.total()
+
+    def run(self, kills: int) -> None:
+        """Kill so often, or until the input is worked off; then let the run finish."""
+        random = Random(self.seed)
+        with spawner(self.folder) as process:
+            while self.kills < kills and self.live(process, random):
+                self.check(whole=False)
+            while self.kills >= kills and self.live(process, None):
+                raise AssertionError("nobody killed, and yet it was")
+        self.check(whole=True)
+
+    def live(self, process: subprocess.Popen[str], random: Random | None) -> bool:
+        """One life; return whether it was killed."""
+        environment = {WATCH: str(self.folder / "watch"), PACE: "0", "HOLDFAST_PLANT": self.plant}
+        point, moment = "", 0.0
+        if random is not None and random.random() < 0.7:
+            point = random.choice(KILL_POINTS)
+            when = f":{REPLAY}" if random.random() < 0.3 else ""
+            passages = PASSAGES_MAX.get(point, EVERY_OTHER_POINT)
+            environment[KILL] = f"{point}:{random.randint(1, passages)}{when}"
+        elif random is not None:
+            moment = random.uniform(0.0, 2 * RANDOM_SECONDS)
+        pid = request(process, environment)
+        if random is not None and not point:
+            self.wait_for_progress(process, moment)
+            os.kill(pid, signal.SIGKILL)  # the spawner has not buried it, so it is still this one
+        status = answer(process)["status"]
+        if status == -signal.SIGKILL:
+            self.note(point)
+            return True
+        if status != 0:
+            raise WrongOutputError(f"exit code {status}: {(self.folder / 'run.log').read_text()[-2000:]}")
+        return False
+
+    def wait_for_progress(self, process: subprocess.Popen[str], moment: float) -> None:
+        """Wait until the run is further than any before it, and then for a moment; or until it ends."""
+        assert process.stdout is not None
+        deadline = time.monotonic() + LIFE_SECONDS_MAX
+        watch = self.folder / "watch"
+        while time.monotonic() < deadline:
+            if watch.exists() and watch.stat().st_size and look(watch).records > self.records:
+                select.select([process.stdout], [], [], moment)
+                return
+            if select.select([process.stdout], [], [], 0.002)[0]:
+                return
+
+    def note(self, point: str) -> None:
+        place = look(self.folder / "watch")
+        self.struck[place.point] += 1
+        if point:
+            self.points[point] += 1
+        self.progressed += place.records > self.records
+        self.records = max(self.records, place.records)
+
+    def check(self, *, whole: bool) -> None:
+        """Compare what stands beyond what is known to be right."""
+        for name, expected in self.expected.items():
+            path = self.folder / name
+            right = self.checked.get(name, 0)
+            with path.open("rb") if path.exists() else open(os.devnull, "rb") as file:
+                file.seek(right)
+                found = file.read()
+            if expected[right : right + len(found)] != found:
+                raise WrongOutputError(f"{name} differs somewhere behind byte {right}, seed {self.seed}")
+            if whole and right + len(found) != len(expected):
+                raise WrongOutputError(f"{name} has {right + len(found)} bytes of {len(expected)}, seed {self.seed}")
+            self.checked[name] = max(right, len(found) + right)
+
+
+def request(process: subprocess.Popen[str], environment: Mapping[str, str]) -> int:
+    """Have the next life begin; return its process id."""
+    assert process.stdin is not None
+    print(json.dumps({"argv": ["run", "--data", "data"], "env": environment}), file=process.stdin, flush=True)
+    return answer(process)["pid"]
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, int]:
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], LIFE_SECONDS_MAX)
+    line = process.stdout.readline() if readable else ""
+    assert line, "the spawner ended or a life hangs"
+    answered: dict[str, int] = json.loads(line)
+    return answered
+
+
+@contextmanager
+def spawner(folder: Path, module: str = "tests.kills.driver") -> Iterator[subprocess.Popen[str]]:
+    """A spawner that works in `folder`; whatever it has started ends with it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+    environment |= {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.kills.spawner", module],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its own session: it and the life it has started
+        process.communicate()

@@ -1,0 +1,1 @@
+"""Tests of the shell around the worker machine, over real stores."""
