@@ -19,6 +19,8 @@ RANDOM = "random"
 EVERYTHING = "zoo+random"
 
 STEPS_MAX = 100
+# A timer of theirs sets itself again at once, so with live sources epoch follows upon epoch and there is no end.
+RESTLESS = {"failing timer skipped"}
 
 MakeSubject = Callable[[int], Subject]  # from the world's seed
 
@@ -54,7 +56,7 @@ def _of_case(case: Any) -> MakeSubject:
     inputs = {
         source: given if isinstance(given, Mapping) else {"0": list(given)} for source, given in case.inputs.items()
     }
-    subject = Subject(case.name, case.build, inputs)
+    subject = Subject(case.name, case.build, inputs, rests=case.name not in RESTLESS)
     return lambda seed: subject
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.chaos.catalogue import EVERYTHING, MakeSubject, catalogue
 from holdfast.chaos.counters import SITUATIONS, Counters
@@ -50,6 +50,8 @@ class Campaign:
     ) -> Outcome:
         """Run one world."""
         subject = self.applications[options.application](options.seed)
+        if not subject.rests:
+            options = replace(options, live=False, ends=True)
         with MUTANTS[self.mutant].planted() if self.mutant is not None else nullcontext():
             return World(subject, options, show).run(until)
 

@@ -31,6 +31,7 @@ class Subject:
     name: str
     build: Callable[[], Application]
     inputs: Records
+    rests: bool = True  # comes to rest when live sources fall silent; otherwise it is run with finite ones only
 
     def records(self, options: Options) -> Records:
         """The input as the options want it: several times over, cut off, without its times."""

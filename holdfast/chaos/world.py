@@ -25,7 +25,7 @@ from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
-HEALED_BOUNDARIES_MAX = 200_000  # within which a healed world must have come to its end
+HEALED_BOUNDARIES_MAX = 50_000  # within which a healed world must have come to its end
 HEALED_MS_MAX = 3_600_000.0
 LOOKS_AT_END_MS = 50.0  # how often it is asked whether a live input is exhausted
 

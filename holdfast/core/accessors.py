@@ -4,7 +4,8 @@ A reader answers only when it is certain that the instance has exactly the field
 asking for `__dict__`: on CPython 3.11 and 3.12 the first look at it moves the attributes of the object into a
 real dict for ever, which costs 64 bytes and more than doubles the price of `state.count += 1` (20 -> 54 ns).
 The proof counts what the garbage collector would visit: an object that surely has its k fields and refers to
-k objects and its class has no other attribute. Where the proof fails the caller reads `__dict__` after all.
+k objects and its class has no other attribute. Where the proof fails (a value is the very default of its
+field, so that it may be the class's) `__dict__` is asked after all.
 Not here: what the attributes are turned into (values, columns, copying).
 """
 
@@ -27,7 +28,7 @@ Maker = Callable[..., Any]
 
 
 def reader(shape: Shape) -> Reader | None:
-    """A function from an instance to its field values, or None where it isn't certain.
+    """A function from an instance to its field values, or None if these are not exactly its attributes.
 
     There is no such function for classes that read their attributes in a way of their own.
     """
@@ -45,27 +46,37 @@ def reader(shape: Shape) -> Reader | None:
         for index, default in _class_defaults(shape):
             globals_[f"default_{index}"] = default
             doubts.append(f"row[{index}] is default_{index}")
-        lines += [f"    if {' or '.join(doubts)}:", "        return None"]
+        stored = "".join(f"state[{name!r}], " for name in shape.fields)
+        lines += [
+            f"    if {' or '.join(doubts)}:",
+            "        state = value.__dict__",
+            f"        if type(state) is not dict or len(state) != {count}:",
+            "            return None",
+            "        try:",
+            f"            return ({stored})",
+            "        except KeyError:",
+            "            return None",
+        ]
     lines.append("    return row")
     read: Reader = _generate(shape, "read", lines, globals_)
     return read
 
 
 def column_reader(shape: Shape) -> ColumnReader | None:
-    """A function from instances of exactly this class to one list per field, None where it isn't certain."""
+    """The same for many instances, all of exactly this class: one list per field."""
     if not _readable(shape) or not shape.fields:
         return None
     count = len(shape.fields)
     columns = ", ".join(f"[state.{name} for state in states]" for name in shape.fields)
     lines = ["def read_columns(states):", "    try:", f"        columns = [{columns}]"]
     lines += ["    except AttributeError:", "        return None"]
-    globals_: dict[str, Any] = {"referents": gc.get_referents, "certain": _certain}
+    globals_: dict[str, Any] = {"referents": gc.get_referents, "certain": _certain, "from_dicts": _from_dicts}
     if shape.has_dict:
-        globals_["defaults"] = _class_defaults(shape)
+        globals_ |= {"defaults": _class_defaults(shape), "names": shape.fields}
         lines += [
             "    found = referents(*states)",
             f"    if len(found) != {count + 1} * len(states) or not certain(found, columns, defaults):",
-            "        return None",
+            "        return from_dicts(states, names)",
         ]
     lines.append("    return columns")
     read_columns: ColumnReader = _generate(shape, "read_columns", lines, globals_)
@@ -77,6 +88,17 @@ def _certain(found: list[Any], columns: list[list[Any]], defaults: list[tuple[in
     if any(issubclass(kind, dict) for kind in set(map(type, found))):
         return False
     return not any(any(map(is_, columns[index], repeat(default))) for index, default in defaults)
+
+
+def _from_dicts(states: list[Any], names: tuple[str, ...]) -> list[list[Any]] | None:
+    """The columns by way of `__dict__`, None if that of any state holds more or less than the fields."""
+    dicts = [state.__dict__ for state in states]
+    if set(map(type, dicts)) != {dict} or set(map(len, dicts)) != {len(names)}:
+        return None
+    try:
+        return [[found[name] for found in dicts] for name in names]
+    except KeyError:
+        return None
 
 
 def maker(shape: Shape, names: tuple[str, ...]) -> Maker:

@@ -9,12 +9,10 @@ Not here: what an image is (values) and how fields are read and instances made (
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
-from operator import is_
 from typing import Any
 
-from holdfast.core.accessors import column_reader, reader
-from holdfast.core.classes import Kind, Shape, shape_of, state_of
+from holdfast.core.accessors import column_reader
+from holdfast.core.classes import Kind, shape_of
 from holdfast.core.errors import DamagedError, ValueTypeError
 from holdfast.core.objects import Builder, instance_form
 from holdfast.core.refusal import Refusal
@@ -100,28 +98,15 @@ def _split_of(cls: type, codec: Codec) -> Split | None:
         return None  # encoding one by one says what is wrong
     if shape.kind is Kind.NAMED_TUPLE:
         return lambda states: _split_named_tuples(states, form, shape.has_dict, len(shape.fields))
-    read_columns, read = column_reader(shape), reader(shape)
-    if read_columns is None or read is None:
+    read_columns = column_reader(shape)
+    if read_columns is None:
         return None
 
     def split(states: list[Any]) -> tuple[object, list[list[Any]]] | None:
         columns = read_columns(states)
-        if columns is None:
-            rows = [read(state) or _exact_row(state, shape) for state in states]
-            if any(map(is_, rows, repeat(None))):
-                return None
-            columns = [list(column) for column in zip(*rows, strict=True)]
-        return form, columns
+        return None if columns is None else (form, columns)
 
     return split
-
-
-def _exact_row(state: object, shape: Shape) -> tuple[object, ...] | None:
-    """The values of the fields, if these are all that the state has; for where a reader isn't certain."""
-    found = state_of(state, shape)
-    if len(found) != len(shape.fields) or any(name not in found for name in shape.fields):
-        return None
-    return tuple(found[name] for name in shape.fields)
 
 
 def _split_tuples(states: list[Any]) -> tuple[object, list[list[Any]]] | None:

@@ -209,7 +209,7 @@ class Pipeline:
             "fail": self._failer(segment),
             "Undecodable": Undecodable,
             "NotPlainError": NotPlainError,
-            "lookup": keys.lookup,
+            "lookup": self._lookup,
             "hold": lambda values: [v if type(v) in ATOMS else copy(v) for v in values],
             "hold_outputs": _holder(copy),
             "in_order": in_order,
@@ -258,6 +258,9 @@ class Pipeline:
             environment["begin"] = begin
             environment["settle"] = lambda entity: book.settle(entity, context)
         return environment
+
+    def _lookup(self, key: Any) -> Any:
+        return keys.lookup(key, self.registry)
 
     def _book(self, step: Step) -> Book:
         make_state, takes_key = step.state_factory, step.takes_key

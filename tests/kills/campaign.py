@@ -22,12 +22,16 @@ from random import Random
 
 from holdfast.runtime.points import KILL_POINTS
 from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, look
+from tests.kills.spawner import PLANT
 from tests.repository import ROOT
 
 LIFE_SECONDS_MAX = 30.0  # a life that goes on for longer hangs
-RANDOM_SECONDS = 0.06  # of work, at most about twice that, before a kill at a random moment
-PASSAGES_MAX = {"in-checkpoint": 4, "before-completion": 2, "while-trimming": 2}
-EVERY_OTHER_POINT = 8
+MOMENT_SECONDS_MAX = 0.05  # of work, behind the first progress, before a kill at a random moment
+PASSAGES_MAX = 3  # of a named point before the kill there
+PASSAGES_OF_CHECKPOINTS_MAX = 1  # the same for what is passed once a checkpoint
+RANDOM_EACH_ROUND = 3
+REPLAY_SHARE = 0.25  # of the kills at points: while the run is catching up
+ONCE_A_CHECKPOINT = ("before-completion", "while-trimming")
 
 
 class WrongOutputError(AssertionError):
@@ -55,32 +59,23 @@ class Campaign:
 
     def run(self, kills: int) -> None:
         """Kill so often, or until the input is worked off; then let the run finish."""
-        random = Random(self.seed)
+        schedule = lives(Random(self.seed))
         with spawner(self.folder) as process:
-            while self.kills < kills and self.live(process, random):
+            while self.kills < kills and self.live(process, next(schedule)):
                 self.check(whole=False)
-            while self.kills >= kills and self.live(process, None):
-                raise AssertionError("nobody killed, and yet it was")
+            assert self.kills < kills or not self.live(process, Life()), "nobody killed it, and yet it was"
         self.check(whole=True)
 
-    def live(self, process: subprocess.Popen[str], random: Random | None) -> bool:
+    def live(self, process: subprocess.Popen[str], life: Life) -> bool:
         """One life; return whether it was killed."""
-        environment = {WATCH: str(self.folder / "watch"), PACE: "0", "HOLDFAST_PLANT": self.plant}
-        point, moment = "", 0.0
-        if random is not None and random.random() < 0.7:
-            point = random.choice(KILL_POINTS)
-            when = f":{REPLAY}" if random.random() < 0.3 else ""
-            passages = PASSAGES_MAX.get(point, EVERY_OTHER_POINT)
-            environment[KILL] = f"{point}:{random.randint(1, passages)}{when}"
-        elif random is not None:
-            moment = random.uniform(0.0, 2 * RANDOM_SECONDS)
+        environment = {WATCH: str(self.folder / "watch"), PACE: "0", PLANT: self.plant, KILL: life.kill}
         pid = request(process, environment)
-        if random is not None and not point:
-            self.wait_for_progress(process, moment)
+        if life.moment is not None:
+            self.wait_for_progress(process, life.moment)
             os.kill(pid, signal.SIGKILL)  # the spawner has not buried it, so it is still this one
         status = answer(process)["status"]
         if status == -signal.SIGKILL:
-            self.note(point)
+            self.note(life.point)
             return True
         if status != 0:
             raise WrongOutputError(f"exit code {status}: {(self.folder / 'run.log').read_text()[-2000:]}")
@@ -119,6 +114,29 @@ class Campaign:
             if whole and right + len(found) != len(expected):
                 raise WrongOutputError(f"{name} has {right + len(found)} bytes of {len(expected)}, seed {self.seed}")
             self.checked[name] = max(right, len(found) + right)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How one life is to end: at a named point, at a random moment, or by itself."""
+
+    point: str = ""
+    kill: str = ""  # as the environment says it
+    moment: float | None = None
+
+
+def lives(random: Random) -> Iterator[Life]:
+    """All named points in turn and in any order, each time with some random moments among them."""
+    while True:
+        round_ = [*KILL_POINTS, *("",) * RANDOM_EACH_ROUND]
+        random.shuffle(round_)
+        for point in round_:
+            if not point:
+                yield Life(moment=random.uniform(0.0, MOMENT_SECONDS_MAX))
+                continue
+            most = PASSAGES_OF_CHECKPOINTS_MAX if point in ONCE_A_CHECKPOINT else PASSAGES_MAX
+            when = f":{REPLAY}" if random.random() < REPLAY_SHARE else ""
+            yield Life(point, f"{point}:{random.randint(1, most)}{when}")
 
 
 def request(process: subprocess.Popen[str], environment: Mapping[str, str]) -> int:

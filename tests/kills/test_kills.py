@@ -1,0 +1,77 @@
+"""SIGKILL at every named point and at random moments; what was written stays right, and is all there in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from holdfast.runtime.points import KILL_POINTS
+from tests.kills import driver
+from tests.kills.campaign import Campaign
+from tests.kills.expected import expected
+
+AT_ONCE = 2  # campaigns side by side: one for each core of a small machine
+KILLS = 105
+KILLS_MIN = 200  # of all campaigns of one run
+AT_EACH_POINT_MIN = 10
+PROGRESS_SHARE_MIN = 0.6  # the other kills hit a run that was still catching up, or was to be hit at once
+RECORDS = 26_000  # enough for all kills of a campaign
+NIGHTLY_ROUNDS = 25
+
+
+def campaigns(folder: Path, seeds: Sequence[int]) -> list[Campaign]:
+    """Campaigns side by side over the same input, all at their end."""
+    made = []
+    for seed in seeds:
+        own = folder / str(seed)
+        own.mkdir(parents=True)
+        driver.write_inputs(own, seeds[0], RECORDS)
+        made.append(Campaign(own, {}, seed))
+    outputs = expected(driver.app, made[0].folder)
+    for campaign in made:
+        campaign.expected = outputs
+    with ThreadPoolExecutor(len(made)) as pool:
+        list(pool.map(lambda campaign: campaign.run(KILLS), made))
+    return made
+
+
+def histogram(ended: Sequence[Campaign]) -> Iterator[str]:
+    struck: Counter[str] = sum((campaign.struck for campaign in ended), Counter())
+    yield f"{struck.total()} kills, {sum(c.progressed for c in ended)} behind new records; struck while at"
+    for place, count in struck.most_common():
+        yield f"  {place:<28}{count:>5}  {'#' * (60 * count // struck.total())}"
+
+
+def assert_enough(ended: Sequence[Campaign], kills_min: int) -> None:
+    points: Counter[str] = sum((campaign.points for campaign in ended), Counter())
+    kills = sum(campaign.kills for campaign in ended)
+    assert kills >= kills_min
+    assert {point: points[point] for point in KILL_POINTS if points[point] < AT_EACH_POINT_MIN} == {}
+    assert sum(campaign.progressed for campaign in ended) >= PROGRESS_SHARE_MIN * kills
+
+
+def test_the_output_is_right_after_every_kill_and_whole_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = campaigns(tmp_path, range(1, 1 + AT_ONCE))
+
+    with capsys.disabled():
+        print("", *histogram(ended), sep="\n")
+    assert_enough(ended, KILLS_MIN)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("round_", range(NIGHTLY_ROUNDS))
+def test_the_output_is_right_after_thousands_of_kills(
+    round_: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = 1000 + round_ * AT_ONCE
+    ended = campaigns(tmp_path, range(first, first + AT_ONCE))
+
+    with capsys.disabled():
+        print("", f"seeds from {first}", *histogram(ended), sep="\n")
+    assert_enough(ended, KILLS_MIN)
