@@ -6,25 +6,31 @@ here.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
 
 
 class EventLoop:
     """Runs functions and awaitables one after another or interleaved, as asyncio does; from any thread."""
 
     def __init__(self, name: str) -> None:
+        import asyncio  # 25 ms that an application without coroutines need not pay
+
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=_run, args=(self._loop,), name=name, daemon=True).start()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """Call the function in the loop's thread, and await what it gives if that can be awaited."""
+        import asyncio
+
         return asyncio.run_coroutine_threadsafe(_call(function, args), self._loop)
 
 
@@ -43,6 +49,8 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _end_tasks() -> None:
+    import asyncio
+
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()

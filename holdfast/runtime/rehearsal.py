@@ -35,6 +35,7 @@ PACE = "HOLDFAST_PACE"  # milliseconds by which each read of a file is held back
 PAGE = struct.Struct("<BxxxxxxxQQQ")
 PACED_EPOCH_BYTES = 2048
 PACED_CHECKPOINT_MS = 60
+PACED_ROWS_PER_SLICE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class Rehearsal:
             checkpoint_ms=PACED_CHECKPOINT_MS,
             epoch_bytes_min=PACED_EPOCH_BYTES,
             epoch_bytes_max=PACED_EPOCH_BYTES,
+            rows_per_slice=PACED_ROWS_PER_SLICE,
         )
 
 

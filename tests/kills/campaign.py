@@ -46,6 +46,7 @@ class Campaign:
     expected: Mapping[str, bytes]
     seed: int
     plant: str = ""
+    module: str = "tests.kills.driver"
     struck: Counter[str] = field(default_factory=Counter)  # what the process was doing when it was killed
     points: Counter[str] = field(default_factory=Counter)  # kills at named points
     progressed: int = 0  # kills before which the run got further than ever before
@@ -60,7 +61,7 @@ class Campaign:
     def run(self, kills: int) -> None:
         """Kill so often, or until the input is worked off; then let the run finish."""
         schedule = lives(Random(self.seed))
-        with spawner(self.folder) as process:
+        with spawner(self.folder, self.module) as process:
             while self.kills < kills and self.live(process, next(schedule)):
                 self.check(whole=False)
             assert self.kills < kills or not self.live(process, Life()), "nobody killed it, and yet it was"
@@ -156,7 +157,7 @@ def answer(process: subprocess.Popen[str]) -> dict[str, int]:
 
 
 @contextmanager
-def spawner(folder: Path, module: str = "tests.kills.driver") -> Iterator[subprocess.Popen[str]]:
+def spawner(folder: Path, module: str) -> Iterator[subprocess.Popen[str]]:
     """A spawner that works in `folder`; whatever it has started ends with it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
     environment |= {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}

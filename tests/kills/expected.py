@@ -16,7 +16,9 @@ def expected(app: Application, folder: Path) -> dict[str, bytes]:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        inputs = {step.name: {name: _records(step.source, name) for name in step.source.partitions()} for step in app.sources}
+        inputs = {
+            step.name: {name: _records(step.source, name) for name in step.source.partitions()} for step in app.sources
+        }
     finally:
         os.chdir(here)
     outputs = testing.run(app, inputs)

@@ -13,7 +13,6 @@ from typing import Any
 from holdfast.connectors.file_writer import FileWriter
 from holdfast.core.entities import Book
 from holdfast.runtime.clock import now
-from holdfast.runtime.deliveries import DirectDelivery
 from holdfast.runtime.intake import FiniteIntake
 from holdfast.runtime.life import Life
 from holdfast.worker import effects, events
@@ -36,7 +35,7 @@ def apply_before_append() -> None:
     def commit(self: Any) -> None:
         ordered, self._appends = self._appends, []
         self._log_writer.append(ordered)
-        self._happened.append(events.LogSynced(now(), ordered[-1].number))
+        self.inbox.put(events.LogSynced(now(), ordered[-1].number))
 
     replace(Life, "_commit", commit)
 
@@ -73,17 +72,18 @@ def count_an_incomplete_checkpoint() -> None:
 
 
 def lose_the_sinks_place() -> None:
-    """A checkpoint keeps where a sink stood at the one before."""
-    before: dict[int, object] = {}
-    take = DirectDelivery.take_token
+    """A checkpoint keeps where a sink stood before its last write."""
+    write = FileWriter.write
 
-    def take_late(self: Any, order: effects.TakeToken) -> events.TokenTaken:
-        taken = take(self, order)
-        late = dataclasses.replace(taken, token=before.get(order.sink, taken.token))
-        before[order.sink] = taken.token
-        return late
+    def write_and_keep(self: Any, *arguments: Any) -> None:
+        self.before = self._position
+        write(self, *arguments)
 
-    replace(DirectDelivery, "take_token", take_late)
+    def token(self: Any) -> int:
+        return int(getattr(self, "before", self._position))
+
+    replace(FileWriter, "write", write_and_keep)
+    replace(FileWriter, "token", token)
 
 
 def lose_the_sources_place() -> None:

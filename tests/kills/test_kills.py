@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.runtime.points import KILL_POINTS
-from tests.kills import driver
+from tests.kills import driver, ticker
 from tests.kills.campaign import Campaign
 from tests.kills.expected import expected
 
@@ -20,6 +20,7 @@ KILLS_MIN = 200  # of all campaigns of one run
 AT_EACH_POINT_MIN = 10
 PROGRESS_SHARE_MIN = 0.6  # the other kills hit a run that was still catching up, or was to be hit at once
 RECORDS = 26_000  # enough for all kills of a campaign
+LIVE_KILLS = 30
 NIGHTLY_ROUNDS = 25
 
 
@@ -75,3 +76,13 @@ def test_the_output_is_right_after_thousands_of_kills(
     with capsys.disabled():
         print("", f"seeds from {first}", *histogram(ended), sep="\n")
     assert_enough(ended, KILLS_MIN)
+
+
+def test_what_a_live_source_gave_is_right_after_kills(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, {}, 1, module="tests.kills.ticker")
+
+    campaign.run(LIVE_KILLS)
+
+    campaign.expected = ticker.expected(tmp_path / "data")
+    campaign.check(whole=True)
+    assert campaign.kills == LIVE_KILLS
