@@ -183,7 +183,8 @@ class Node:
     def handled(self, event: Event, given: Sequence[Effect]) -> None:
         self._trace.event(self._schedule.now, event)
         self._invariants.handled(event, given, self.life)
-        self._boundary(f"handled {type(event).__name__}")
+        if given or not isinstance(event, events.Ticked):  # a tick that moves nothing is no moment of its own
+            self._boundary(f"handled {type(event).__name__}")
 
     def _boundary(self, name: str) -> None:
         self.boundaries += 1

@@ -23,7 +23,7 @@ SLICE_RECORDS = (128, 1, 2, 7, 30, 1000)
 ROWS_PER_SLICE = (4000, 1, 3, 20)
 REPLAY_BYTES = (1_048_576, 1, 500)
 ENTITIES_IN_MEMORY = (None, None, None, 1, 2, 5, 20, 1000)
-TICK_MS = (5.0, 1.0, 50.0)
+TICK_MS = (5.0, 20.0, 100.0)
 COPIES = (1, 2, 4, 8)
 RECORDS_MAX = (400, 5, 30, 130)
 # Milliseconds that a work takes on average: log commits, state, rows, syncs, sinks, sources; and the machine's handling.

@@ -173,7 +173,7 @@ class World:
                 raise Violation("started once more, it does not come to its end")
         if (self.node.finish.ended, str(self.node.finish.error)) != (first.ended, str(first.error)):
             raise Violation(f"started once more, it ends with {self.node.finish} and not with {first}")
-        if list(MemoryLog(self.disk).rows()) != rows:
+        if first.error is None and list(MemoryLog(self.disk).rows()) != rows:
             raise Violation("started once more, it logs more epochs")
 
     def _judge(self) -> None:
@@ -181,6 +181,8 @@ class World:
         build = self.build()
         expected = verdict.expect(build, self.records, list(MemoryLog(self.disk).rows()))
         verdict.judge_error(self.node.finish.error, expected)
-        verdict.judge_outputs(self.outputs, expected, whole=True)
+        # A stop lies between records: timers that are due before the failing one fire when the run goes on.
+        whole = expected.error is None or not build.plan.timed
+        verdict.judge_outputs(self.outputs, expected, whole=whole)
         if expected.error is None:
             verdict.judge_entities(build, MemoryState(self.disk), expected.reference)

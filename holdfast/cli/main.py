@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -45,22 +44,25 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
 
     With `app` that application is meant and APP is not given: `python app.py run`.
     """
-    parser = options.parser(with_app=app is None)
     try:
-        arguments = parser.parse_args(argv)
+        arguments = options.parse(argv, with_app=app is None)
     except SystemExit as end:  # argparse has said what is wrong, or has shown the help that was asked for
         return int(end.code or 0)
-    arguments.program = interpreter.own_command(with_module=argv is not None)
+    arguments.owns_process = argv is None
+    arguments.program = interpreter.own_command(with_module=not arguments.owns_process)
     try:
         interpreter.check()
-        if argv is None and arguments.command in options.FIXED_SEED:
+        if arguments.owns_process and arguments.command in options.WORKERS:
             interpreter.fix_hash_seed()
-        command = _command(arguments.command)
-        return command(arguments, app)
+            interpreter.tune()
+        code = _command(arguments.command)(arguments, app)
+        if arguments.owns_process and arguments.command in options.WORKERS:
+            interpreter.end(code)
+        return code
     except HoldfastError as error:
         return _report(error, error.exit_code, debug=arguments.debug)
-    except BrokenPipeError:
-        _drop_stdout()
+    except BrokenPipeError:  # whoever read the report has gone
+        interpreter.drop_stdout()
         return DEFECT
     except KeyboardInterrupt:
         return 130
@@ -83,8 +85,3 @@ def _report(error: Exception, code: int, *, debug: bool) -> int:
     what = "error" if isinstance(error, HoldfastError) else "error inside holdfast (--debug shows where)"
     print(f"holdfast: {what}: {text}", file=sys.stderr)
     return code
-
-
-def _drop_stdout() -> None:
-    """Whoever read stdout has gone; keep the interpreter from trying again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,7 +11,7 @@ import holdfast
 from holdfast.core.errors import UsageError
 
 # Commands that run user code as a worker does.
-FIXED_SEED = frozenset({"run"})
+WORKERS = frozenset({"run"})
 LATER = {
     "status": "how a running cluster is doing",
     "query": "the state of one key",
@@ -76,9 +77,17 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="one JSON object instead of text")
     _add_reference(_command(commands, "reference", None, "", with_app=with_app))
     for name, text in LATER.items():
-        later = _command(commands, name, f"{text} (comes later)", "", with_app=False)
-        later.add_argument("anything", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        _command(commands, name, f"{text} (comes later)", "", with_app=False)
     return top
+
+
+def parse(argv: Sequence[str] | None, *, with_app: bool) -> argparse.Namespace:
+    """Return the arguments; exits as argparse does when they are wrong or help was asked for."""
+    top = parser(with_app=with_app)
+    arguments, unknown = top.parse_known_args(argv)
+    if unknown and arguments.command not in LATER:
+        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
 
 
 def refuse(arguments: argparse.Namespace, app: object) -> NoReturn:

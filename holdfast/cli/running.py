@@ -6,7 +6,7 @@ import argparse
 import gc
 from pathlib import Path
 
-from holdfast.cli import interpreter, loading
+from holdfast.cli import loading
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
@@ -26,7 +26,6 @@ DEFECT = 3
 def run(arguments: argparse.Namespace, given: Application | None) -> int:
     """Run an application to its end."""
     check_later(arguments)
-    interpreter.tune()
     app = loading.load(arguments.app) if given is None else given
     app.check()
     data: Path = arguments.data or Path("holdfast-data") / app.name
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
         keep_log=scratch is not None and live,
         settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
         probe=rehearsed.probe,
-        on_ready=gc.freeze,
+        on_ready=gc.freeze if arguments.owns_process else lambda: None,
     )
     task = MainTask(app, options, arguments.seconds if live else None)
     screen = Screen(app, data, task.engine, notes)

@@ -145,6 +145,8 @@ class Life:
             return event
 
     def _take(self) -> Any:
+        if self.worker.busy:
+            return self.inbox.get_nowait() if not self.inbox.empty() else events.Ticked(now())
         quiet = self._quiet()
         if quiet and self.inbox.empty():
             self._probe.passed(WAITING)
@@ -160,8 +162,7 @@ class Life:
     def _quiet(self) -> bool:
         """Whether nothing is under way that will be answered by itself; live sources may stay silent for ever."""
         return (
-            not self.worker.busy
-            and self._log_writer.idle
+            self._log_writer.idle
             and self._state_writer.idle
             and all(delivery.idle for delivery in self._deliveries.values())
         )

@@ -143,6 +143,11 @@ class Checkpoints:
             self.sweep_part = live // SWEEP_CHECKPOINTS + 1
             self.sweep = iter([(name, e) for name, book in self.books.items() for e in book.entities.values()])
 
+    @property
+    def has_slices(self) -> bool:
+        """Whether entities are left to be packed."""
+        return self.writing is not None and not self.writing.entities_packed
+
     def slice(self, *, all_of_it: bool = False) -> list[Effect]:
         """Pack some more entities; the last slice carries the system's own."""
         writing = self.writing

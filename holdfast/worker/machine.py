@@ -239,7 +239,7 @@ class Worker:
 
     def _advance(self) -> list[Effect]:
         effects = self._close_epochs()
-        effects += self._apply_epochs()
+        effects += self._apply_epoch()
         if self.finished:
             return effects
         effects += self._close_epochs()
@@ -291,11 +291,12 @@ class Worker:
     def _timed_books(self) -> list[Any]:
         return [book for book in self.pipeline.books.values() if book.timed] if self.plan.timed else []
 
-    def _apply_epochs(self) -> list[Effect]:
-        """Apply what is durable."""
+    def _apply_epoch(self) -> list[Effect]:
+        """Apply what is durable: one epoch, so that nothing waits for more than one; `busy` says if there are more."""
         effects: list[Effect] = []
         began = self.now
-        while self.stopped is None and self._may_apply():
+        self._note_waiting()
+        while self._may_apply():
             if self.work is None:
                 self.work = self.apply.run(self.logged[0], self._limit(self.logged[0]))
             try:
@@ -304,11 +305,17 @@ class Worker:
                 self.work = None
                 effects += self._applied(self.logged[0], end.value)
                 self.work_began = began
-                if self.finished:
-                    break
-                effects += self.checkpoints.slice()
-                effects += self._begin_checkpoint_if_due()
+                if self.running:
+                    effects += self.checkpoints.slice()
+                    effects += self._begin_checkpoint_if_due()
+                break
         return effects
+
+    def _note_waiting(self) -> None:
+        """Work that waits for a commit wants larger epochs."""
+        if self.logged and self.progress.durable < self.logged[0].number != self.waited_for:
+            self.waited_for = self.logged[0].number
+            self.intake.waited()
 
     def _load(self, load: Load) -> list[Effect]:
         """The work wants entities: what is not in memory is read."""
@@ -329,17 +336,13 @@ class Worker:
         return []
 
     def _may_apply(self) -> bool:
-        if not self.logged or self.loading is not None:
+        if self.stopped is not None or not self.logged or self.loading is not None:
             return False
         if self.work is not None:
             return True
         if any(book.is_crowded for book in self.folding.books.values()) and self._is_writing():
             return False
-        epoch = self.logged[0].number
-        if epoch > self.progress.durable:
-            if epoch != self.waited_for:
-                self.waited_for = epoch
-                self.intake.waited()
+        if self.logged[0].number > self.progress.durable:
             return False
         return self.apply.applied - self.progress.delivered <= self.settings.undelivered_max
 
@@ -462,8 +465,8 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether Ticked events bring it forward: a checkpoint is being written in slices."""
-        return not self.finished and self.checkpoints.phase is Phase.WRITING
+        """Whether it has work that no answer will bring: Ticked is due as soon as nothing else has happened."""
+        return self.running and (self._may_apply() or self.checkpoints.has_slices)
 
     @property
     def statistics(self) -> Statistics:

@@ -26,7 +26,10 @@ from tests.kills.spawner import PLANT
 from tests.repository import ROOT
 
 LIFE_SECONDS_MAX = 30.0  # a life that goes on for longer hangs
-MOMENT_SECONDS_MAX = 0.05  # of work, behind the first progress, before a kill at a random moment
+# A random moment: when so many records more than ever before are applied, and then some time has passed. Counted in
+# records, so that a campaign takes about as much input on a fast machine as on a slow one.
+MOMENT_RECORDS_MAX = 256
+MOMENT_SECONDS_MAX = 0.01
 PASSAGES_MAX = 3  # of a named point before the kill there
 PASSAGES_OF_CHECKPOINTS_MAX = 1  # the same for what is passed once a checkpoint
 RANDOM_EACH_ROUND = 3
@@ -72,7 +75,7 @@ class Campaign:
         environment = {WATCH: str(self.folder / "watch"), PACE: "0", PLANT: self.plant, KILL: life.kill}
         pid = request(process, environment)
         if life.moment is not None:
-            self.wait_for_progress(process, life.moment)
+            self.wait_for_progress(process, *life.moment)
             os.kill(pid, signal.SIGKILL)  # the spawner has not buried it, so it is still this one
         status = answer(process)["status"]
         if status == -signal.SIGKILL:
@@ -82,14 +85,14 @@ class Campaign:
             raise WrongOutputError(f"exit code {status}: {(self.folder / 'run.log').read_text()[-2000:]}")
         return False
 
-    def wait_for_progress(self, process: subprocess.Popen[str], moment: float) -> None:
+    def wait_for_progress(self, process: subprocess.Popen[str], records: int, seconds: float) -> None:
         """Wait until the run is further than any before it, and then for a moment; or until it ends."""
         assert process.stdout is not None
         deadline = time.monotonic() + LIFE_SECONDS_MAX
         watch = self.folder / "watch"
         while time.monotonic() < deadline:
-            if watch.exists() and watch.stat().st_size and look(watch).records > self.records:
-                select.select([process.stdout], [], [], moment)
+            if watch.exists() and watch.stat().st_size and look(watch).records > self.records + records:
+                select.select([process.stdout], [], [], seconds)
                 return
             if select.select([process.stdout], [], [], 0.002)[0]:
                 return
@@ -123,7 +126,7 @@ class Life:
 
     point: str = ""
     kill: str = ""  # as the environment says it
-    moment: float | None = None
+    moment: tuple[int, float] | None = None  # records beyond those of earlier lives, and seconds then
 
 
 def lives(random: Random) -> Iterator[Life]:
@@ -133,7 +136,8 @@ def lives(random: Random) -> Iterator[Life]:
         random.shuffle(round_)
         for point in round_:
             if not point:
-                yield Life(moment=random.uniform(0.0, MOMENT_SECONDS_MAX))
+                moment = random.randrange(MOMENT_RECORDS_MAX), random.uniform(0.0, MOMENT_SECONDS_MAX)
+                yield Life(moment=moment)
                 continue
             most = PASSAGES_OF_CHECKPOINTS_MAX if point in ONCE_A_CHECKPOINT else PASSAGES_MAX
             when = f":{REPLAY}" if random.random() < REPLAY_SHARE else ""

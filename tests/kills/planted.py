@@ -7,6 +7,7 @@ spawner of the tests plants, and only what a test named.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from holdfast.core.entities import Book
 from holdfast.runtime.clock import now
 from holdfast.runtime.intake import FiniteIntake
 from holdfast.runtime.life import Life
+from holdfast.storage.lmdb_log import LmdbLog
 from holdfast.worker import effects, events
 
 
@@ -30,13 +32,19 @@ def skip_the_comparison() -> None:
 
 
 def apply_before_append() -> None:
-    """An epoch counts as durable when it is handed to the log."""
+    """An epoch counts as durable when it is handed to the log, which takes its time."""
+    append = LmdbLog.append
+
+    def append_late(self: Any, ordered: Any) -> None:
+        time.sleep(0.002)
+        append(self, ordered)
 
     def commit(self: Any) -> None:
         ordered, self._appends = self._appends, []
         self._log_writer.append(ordered)
         self.inbox.put(events.LogSynced(now(), ordered[-1].number))
 
+    replace(LmdbLog, "append", append_late)
     replace(Life, "_commit", commit)
 
 

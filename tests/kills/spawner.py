@@ -1,8 +1,8 @@
 """Starts a killed application again and again without paying for its imports each time.
 
-`python -m tests.kills.spawner MODULE` imports an application once and then forks a process for every line of JSON on its
-stdin: {"argv": […], "env": {…}}. That process is the `holdfast` command from then on; no store was opened before the
-fork. Answers, a line each: {"pid": n} when it was forked and {"status": n} when it has ended, as `os.waitid` says.
+`python -m tests.kills.spawner MODULE` imports an application once and then forks a process for every line of JSON on
+its stdin: {"argv": […], "env": {…}}. That process is the `holdfast` command from then on; no store was opened before
+the fork. Answers, a line each: {"pid": n} when it was forked and {"status": n} when it has ended, as `os.waitid` says.
 The dead are buried with the next request, so that a process id is never another's when the test kills.
 """
 
@@ -56,7 +56,8 @@ def be_the_command(app: Any, request: dict[str, Any]) -> NoReturn:
 
 
 def tell(answer: dict[str, int]) -> None:
-    print(json.dumps(answer), flush=True)
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def test_every_planted_bug_is_found_by_kills(tmp_path: Path, capsys: pytest.Capt
         )
 
     with capsys.disabled():
-        print()
+        sys.stdout.write("\n")
         for bug, (kills, how) in found.items():
-            print(f"  {bug:<34}{f'after {kills} kills' if kills else 'NOT FOUND':<18}{how[:90]}")
+            after = f"after {kills} kills" if kills else "NOT FOUND"
+            sys.stdout.write(f"  {bug:<34}{after:<18}{how[:90]}\n")
     assert [bug for bug, (kills, _) in found.items() if not kills] == []
