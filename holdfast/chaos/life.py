@@ -111,6 +111,8 @@ class Life:
         self._busy_until = max(self._busy_until, self._at.schedule.now + self._at.latency("machine"))
         if self._inbox:
             self._pump_later()
+        elif self.worker.busy:
+            self.arrive(events.Ticked)  # it has work, and nothing else has happened
 
     def _tick(self) -> None:
         if self.ended:

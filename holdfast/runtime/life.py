@@ -115,14 +115,16 @@ class Life:
             delivery.close()
 
     def finish(self) -> None:
-        """All is written: nothing may stand behind the last output, nor be changed where all was done before."""
-        for delivery in self._deliveries.values():
-            delivery.finish()
-        if not self._intakes and not self._deliveries:
-            for partition, (source, name) in zip(self.worker.intake.partitions, self._sources, strict=True):
-                source.open(name, partition.offset).close()
-            for sink, stands in zip(self._sinks, self.worker.delivery.sinks, strict=True):
+        """All is written: nothing may stand behind the last output. What this life did not open is looked at now."""
+        for number, sink in enumerate(self._sinks):
+            if number in self._deliveries:
+                self._deliveries[number].finish()
+            else:
+                stands = self.worker.delivery.sinks[number]
                 sink.open(stands.token, stands.number, owned=True).close()
+        for number, (source, name) in enumerate(self._sources):
+            if number not in self._intakes:
+                source.open(name, self.worker.intake.partitions[number].offset).close()
 
     # --- events
 

@@ -140,7 +140,7 @@ class Worker:
         try:
             effects = self._handlers[type(event)](event)
             if self.running:
-                effects += self._advance()
+                effects += self._advance(works=type(event) in (Ticked, RowsLoaded))
         except ReturnNeededError as needed:
             return self._return(Return(self.settings.careful | {needed.step}, None, None))
         except ValueTypeError as error:
@@ -237,9 +237,11 @@ class Worker:
 
     # --- the way forward, after every event
 
-    def _advance(self) -> list[Effect]:
+    def _advance(self, *, works: bool) -> list[Effect]:
+        """What can be done now. Epochs are applied only when all that has happened was heard: then comes Ticked."""
         effects = self._close_epochs()
-        effects += self._apply_epoch()
+        if works:
+            effects += self._apply_epoch()
         if self.finished:
             return effects
         effects += self._close_epochs()

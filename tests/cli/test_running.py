@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_a_run_writes_every_output_and_says_what_it_did(tmp_path: Path) -> None:
     assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
     assert done.stdout == ""
     assert "count: finished" in done.stderr
-    for label in ("records     500", "outputs     2,500", "entities", "epochs", "checkpoints", "data"):
+    for label in ("records     500", "outputs     3,000", "entities", "epochs", "checkpoints", "data"):
         assert label in done.stderr
     assert len(done.stderr.splitlines()) < 24
 
@@ -111,7 +112,7 @@ def test_stdout_carries_outputs_only(tmp_path: Path) -> None:
     done = holdfast(tmp_path, "run", "app.py")
 
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 250
+    assert len(done.stdout.splitlines()) == 300
     assert done.stdout.startswith("('line', 1)\n('0', 1)\n")
 
 
@@ -149,8 +150,6 @@ def test_an_idle_run_needs_next_to_no_time(tmp_path: Path) -> None:
 
 def busy_until_quiet(pid: int) -> None:
     """Wait for half a second in which a process uses at most 1 % of a core."""
-    import time
-
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         before = cpu_ticks(pid)
