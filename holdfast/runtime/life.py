@@ -172,7 +172,8 @@ class Life:
     def _commit(self) -> None:
         epochs, self._appends = self._appends, []
         alone = (
-            not self._happened
+            not self.worker.busy
+            and not self._happened
             and self.inbox.empty()
             and self._log_writer.idle
             and not any(intake.waiting() for intake in self._intakes.values())

@@ -36,8 +36,8 @@ class MainTask:
     async def _main(self, on_stop: Callable[[int], None], on_progress: Callable[[], None] | None) -> None:
         self._ended = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
-        async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear, signals, on_stop)
                 if self._seconds is not None:
                     nursery.start_soon(self._stop_after, self._seconds)

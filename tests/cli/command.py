@@ -73,6 +73,11 @@ def write_lines(folder: Path, count: int, *, start: int = 0, name: str = "input.
             file.write(f"line {number} of w{number % 7} and w{number % 31}\n")
 
 
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
 def counted(folder: Path) -> bytes:
     """What COUNT must write for the input that stands in the folder."""
     totals: dict[str, int] = {}

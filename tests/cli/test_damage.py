@@ -1,0 +1,67 @@
+"""A flipped byte in a data directory has no effect on any output, or is reported with its place: never a wrong output."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.cli.command import counted, holdfast, last_line, write, write_lines
+
+FLIPS = 4  # of each file
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run was killed behind a complete checkpoint, with a log to replay."""
+    folder = tmp_path_factory.mktemp("killed")
+    write(folder)
+    write_lines(folder, 3000)
+    kill = {"HOLDFAST_KILL": "between-apply-and-delivery:12", "HOLDFAST_PACE": "20"}
+    assert holdfast(folder, "run", "app.py", **kill).returncode < 0
+    return folder
+
+
+@pytest.mark.parametrize("name", ["log/data.mdb", "state/data.mdb", "marks", "format"])
+def test_a_flipped_byte_is_reported_or_without_effect(name: str, killed: Path, tmp_path: Path) -> None:
+    random = Random(f"{SEED} {name}")
+    for flip in range(FLIPS):
+        folder = tmp_path / str(flip)
+        shutil.copytree(killed, folder)
+        path = folder / "holdfast-data" / "count" / name
+        content = bytearray(path.read_bytes())
+        place = random.randrange(len(content))
+        content[place] ^= 1 << random.randrange(8)
+        path.write_bytes(content)
+        before = (folder / "output.jsonl").read_bytes()
+
+        done = holdfast(folder, "run", "app.py")
+
+        output = (folder / "output.jsonl").read_bytes()
+        if done.returncode == 0:
+            assert output == counted(folder), f"byte {place} of {name}"
+        else:
+            assert done.returncode == 4, f"byte {place} of {name}: {done.stderr}"
+            assert "damaged data at " in last_line(done.stderr) or "format" in last_line(done.stderr)
+            assert output[: len(before)] == before
+            assert counted(folder).startswith(output)
+
+
+def test_inspect_reports_damage_and_ends_with_four(killed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(killed, folder)
+    sound = holdfast(folder, "inspect", "holdfast-data/count")
+    path = folder / "holdfast-data" / "count" / "log" / "data.mdb"
+    content = path.read_bytes()
+    place = content.index(b"line 1000 of")
+    path.write_bytes(content[:place] + b"X" + content[place + 1 :])
+
+    damaged = holdfast(folder, "inspect", "holdfast-data/count")
+
+    assert sound.returncode == 0, sound.stdout
+    assert "every digest matches" in sound.stdout
+    assert damaged.returncode == 4
+    assert "damaged data at log, epoch" in damaged.stdout
