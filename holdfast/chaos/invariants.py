@@ -103,6 +103,9 @@ class Invariants:
             case effects.ReadLog():
                 if effect.after < self._completed:
                     raise Violation(f"I7: a start from {effect.after}, the checkpoint is at {self._completed}")
+            case effects.FoldRows():
+                if life.in_recovery:
+                    self._counters.meet("fold repeated")
             case effects.Finish():
                 self._finish(effect, life)
             case _:
@@ -123,6 +126,8 @@ class Invariants:
                 self._staged.clear()
                 if order.drop_before:
                     self._counters.meet("chunks dropped")
+                if 0 < order.drop_before < order.checkpoint:
+                    self._counters.meet("sweep over")
             case effects.TrimLog():
                 self._counters.meet("log trimmed")
             case effects.Deliver():

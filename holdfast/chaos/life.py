@@ -64,20 +64,19 @@ class Life:
     def __init__(self, worker: Worker, surroundings: Surroundings) -> None:
         self.worker = worker
         self.ended = False
-        self.in_recovery = True  # until it opens its sources
+        self.in_recovery = True  # until the log is worked off and its sources are read
         self._at = surroundings
         self._inbox: deque[Answer] = deque()
         self._pumping = False
         self._busy_until = 0.0
         self._channels: dict[str, Channel] = {}
         self._inputs: dict[int, OpenInput] = {}
-        self._staged = (0, 0)  # (checkpoint, chunks of it that were ordered)
         self._tokens: dict[int, int] = {}  # checkpoint -> tokens taken
         self._wake: int | None = None
+        self._ticking = False
         tail = surroundings.log.tail()
         record = surroundings.state.record()
         self.arrive(lambda now: events.Started(now, record, tail))
-        self._tick()
 
     # --- time
 
@@ -114,12 +113,17 @@ class Life:
         elif self.worker.busy:
             self.arrive(events.Ticked)  # it has work, and nothing else has happened
 
+    def _tick_later(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._at.schedule.after(self._at.tick_ms * self._at.random.uniform(0.3, 1.7), self._tick)
+
     def _tick(self) -> None:
-        if self.ended:
-            return
-        if not self._inbox and self._is_something_under_way():
-            self.arrive(events.Ticked)
-        self._at.schedule.after(self._at.tick_ms * self._at.random.uniform(0.3, 1.7), self._tick)
+        self._ticking = False
+        if not self.ended and self._is_something_under_way():
+            if not self._inbox:
+                self.arrive(events.Ticked)
+            self._tick_later()
 
     def _is_something_under_way(self) -> bool:
         """Whether there will be an answer; a live source may stay silent for ever."""
@@ -176,12 +180,12 @@ class Life:
         at = self._at
         match effect:
             case effects.ReadSource():
+                self.in_recovery = False
                 self._give(f"source {effect.partition}", works.Read(effect, self._inputs[effect.partition]))
             case effects.OpenSource():
                 opened = at.inputs[effect.partition]
                 self._inputs[effect.partition] = OpenInput(opened, effect.offset, lambda: at.schedule.now)
             case effects.AppendLog():
-                self.in_recovery = False
                 self._give("log", works.Append(effect, at.log, at.counters))
             case effects.ReadLog():
                 self._give("log", works.ReadLog(effect, at.log))
@@ -204,17 +208,15 @@ class Life:
         at = self._at
         match effect:
             case effects.ReadChunks():
-                self._give("state", works.ReadChunks(effect, at.state, at.disk, at.random))
+                self._give("state", works.ReadChunks(effect, at.state, at.disk, at.counters, at.random))
             case effects.StageChunks():
-                before = self._staged[1] if self._staged[0] == effect.checkpoint else 0
-                self._staged = (effect.checkpoint, before + len(effect.chunks))
-                self._give("state", works.Stage(effect, at.state, at.disk, len(effect.chunks)))
+                self._give("state", works.Stage(effect, at.state, at.disk, at.counters))
             case effects.SyncSinks():
                 checkpoint = effect.checkpoint
                 all_there = lambda: self._tokens.get(checkpoint, 0) == len(at.outputs)  # noqa: E731
                 self._give("sync", works.SyncSinks(effect, at.outputs, all_there))
             case effects.CompleteCheckpoint():
-                self._give("state", works.Complete(effect, at.state, at.disk))
+                self._give("state", works.Complete(effect, at.state, at.disk, at.counters))
             case effects.LoadRows():
                 self._give("rows", works.LoadRows(effect, at.state, at.disk, at.counters))
             case effects.FoldRows():
@@ -233,6 +235,7 @@ class Life:
             channel = Channel(self._at.schedule, lambda: latency(kind), self._done, self.arrive)
             self._channels[name] = channel
         channel.give(work)
+        self._tick_later()
 
     def _done(self, work: Work) -> None:
         if isinstance(work.order, effects.TakeToken):

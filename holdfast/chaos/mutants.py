@@ -1,3 +1,430 @@
-"""Planted bugs."""
+"""Planted bugs: each takes one rule of the machine, its stores or its sinks away, and the simulator must notice.
+
+One that survives says that the faults are too weak, not that the rule is not needed. docs/simulator.md has the number of
+seeds that each took. How they are planted is `planting`'s business.
+"""
+
 from __future__ import annotations
-MUTANTS: dict = {}
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from holdfast.chaos import works
+from holdfast.chaos.outputs import SimulatedFileWriter
+from holdfast.chaos.planting import Ground, Mutant
+from holdfast.connectors.file_writer import FileWriter
+from holdfast.core.cache import CachedBook
+from holdfast.core.entities import GONE, Book
+from holdfast.core.errors import NonDeterminismError
+from holdfast.storage.memory import MemoryLog, MemoryState
+from holdfast.storage.memory_disk import MemoryDisk
+from holdfast.worker import checkpoint, events
+from holdfast.worker.checkpoint import Checkpoints, Phase, Record
+from holdfast.worker.deliver import Delivery
+from holdfast.worker.effects import ReadSource, Return, TrimLog
+from holdfast.worker.fold import Folding
+from holdfast.worker.intake import Intake
+from holdfast.worker.machine import Worker
+from holdfast.worker.returning import Returning
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(name: str, rule: str) -> Callable[[Callable[[Ground], None]], Callable[[Ground], None]]:
+    """Enter a bug into the list."""
+
+    def enter(plant: Callable[[Ground], None]) -> Callable[[Ground], None]:
+        MUTANTS[name] = Mutant(rule, plant)
+        return plant
+
+    return enter
+
+
+# --- log and state
+
+
+@mutant("skip-sync", "a commit is on the disk before it is answered")
+def _skip_sync(ground: Ground) -> None:
+    ground.after(MemoryDisk, "__init__", lambda _, disk: setattr(disk, "skip_sync", True))
+
+
+@mutant("acknowledge-early", "the log answers when its commit is over, not when it begins")
+def _acknowledge_early(ground: Ground) -> None:
+    finish = MemoryLog.finish_sync
+
+    def settle(log: MemoryLog, *rest: Any) -> None:
+        if log._store.busy:
+            finish(log)
+
+    def answer(work: works.Append) -> Any:
+        last = work._epochs[-1].number
+        return [lambda now: events.LogSynced(now, last)]
+
+    for name in ("begin_append", "begin_trim", "read"):
+        ground.before(MemoryLog, name, settle)
+    ground.instead(works.Append, "finish", answer)
+
+
+@mutant("leftovers-kept-at-return", "a return drops what was staged for a checkpoint that never completed")
+def _leftovers_kept_at_return(ground: Ground) -> None:
+    ground.instead(MemoryState, "abandon", lambda state: None)
+
+
+@mutant("leftovers-counted", "chunks of a checkpoint that is not complete never count")
+def _leftovers_counted(ground: Ground) -> None:
+    def count(_: object, state: MemoryState, *rest: object) -> None:
+        contents = state._store.contents
+        staged: list[Any] = [key for key in contents if key[0] == "chunk" and ("manifest", key[1]) not in contents]
+        if staged:
+            state._staged = (staged[0][1], len(staged))
+
+    ground.instead(MemoryState, "_leftover", lambda state: {})
+    ground.after(MemoryState, "__init__", count)
+
+
+# --- intake and log
+
+
+@mutant("apply-before-append", "no message touches an entity before its record is in the log")
+def _apply_before_append(ground: Ground) -> None:
+    def closed_is_durable(found: Any, worker: Worker) -> Any:
+        worker.progress.advance(0, durable=worker.intake.closed)
+        return found
+
+    ground.after(Worker, "_close_epochs", closed_is_durable)
+
+
+@mutant("durable-one-more", "durable is what the log has said, not the epoch after it")
+def _durable_one_more(ground: Ground) -> None:
+    def one_more(_: Any, worker: Worker, event: events.LogSynced) -> Any:
+        worker.progress.advance(0, durable=min(event.epoch + 1, worker.intake.closed))
+        return []
+
+    ground.after(Worker, "_log_synced", one_more)
+
+
+@mutant("round-split", "an epoch of finite sources holds whole rounds")
+def _round_split(ground: Ground) -> None:
+    def less(orders: list[ReadSource], intake: Intake) -> list[ReadSource]:
+        return orders if intake.live else [replace(order, records_max=order.records_max - 1) for order in orders]
+
+    ground.after(Intake, "ask", less)
+
+
+@mutant("source-offset-lost", "a source resumes after what the checkpoint holds of it")
+def _source_offset_lost(ground: Ground) -> None:
+    _change_restored_partition(ground, offset=None)
+
+
+@mutant("source-number-lost", "records are numbered on from the checkpoint")
+def _source_number_lost(ground: Ground) -> None:
+    _change_restored_partition(ground, number=0)
+
+
+@mutant("source-end-lost", "a partition that has ended is not read again")
+def _source_end_lost(ground: Ground) -> None:
+    _change_restored_partition(ground, ended=False)
+
+
+def _change_restored_partition(ground: Ground, **changed: Any) -> None:
+    def make(original: Any) -> Any:
+        def restore(intake: Intake, partition: int, number: int, offset: object, **rest: Any) -> None:
+            given = {"number": number, "offset": offset, **rest, **changed}
+            original(intake, partition, given.pop("number"), given.pop("offset"), **given)
+
+        return restore
+
+    ground.replace(Intake, "restore", make)
+
+
+@mutant("replay-moves-no-offset", "what is replayed is not read again")
+def _replay_moves_no_offset(ground: Ground) -> None:
+    def only_number(intake: Intake, epoch: Any) -> None:
+        intake.closed, intake.time = epoch.number, epoch.time
+
+    ground.instead(Intake, "replayed", only_number)
+
+
+# --- return and replay
+
+
+@mutant("replay-skips-one", "every epoch after the checkpoint is replayed")
+def _replay_skips_one(ground: Ground) -> None:
+    def skip(found: Any, returning: Returning, *rest: Any) -> Any:
+        if found and returning.read < returning.tail:
+            returning.read += 1
+        return found
+
+    def order(worker: Worker, *rest: Any) -> None:
+        if worker.logged and worker.apply.applied < worker.logged[0].number - 1:
+            worker.apply.applied = worker.logged[0].number - 1
+
+    ground.after(Returning, "started", skip)
+    ground.before(Worker, "_apply_epoch", order)
+
+
+@mutant("no-undo-at-return", "a return drops what was touched since the checkpoint")
+def _no_undo_at_return(ground: Ground) -> None:
+    last: list[Worker] = []
+
+    def keep(found: Any, worker: Worker) -> Any:
+        if last and (worker.settings.careful or worker.settings.stop_before):
+            for index, book in last[0].pipeline.books.items():
+                worker.pipeline.books[index].entities.update(book.entities)
+        last[:] = [worker]
+        return found
+
+    ground.after(Worker, "_returned", keep)
+
+
+@mutant("time-lost", "time goes on from the checkpoint's")
+def _time_lost(ground: Ground) -> None:
+    _change_record(ground, time=0)
+
+
+@mutant("skip-lost", "records of the next epoch that a checkpoint holds are not applied again")
+def _skip_lost(ground: Ground) -> None:
+    _change_record(ground, skip=0)
+
+
+def _change_record(ground: Ground, **changed: Any) -> None:
+    unpack = Record.unpack
+    ground.instead(Record, "unpack", lambda packed: replace(unpack(packed), **changed))
+
+
+@mutant("careful-forgotten", "a step that has failed once works carefully after the return")
+def _careful_forgotten(ground: Ground) -> None:
+    ground.before(Worker, "_return", lambda worker, order: object.__setattr__(order, "careful", frozenset()))
+
+
+@mutant("stop-off-by-one", "a stop lies before the record that failed")
+def _stop_off_by_one(ground: Ground) -> None:
+    def later(worker: Worker, order: Return) -> None:
+        if order.stop_before is not None:
+            object.__setattr__(order, "stop_before", (order.stop_before[0], order.stop_before[1] + 1))
+
+    ground.before(Worker, "_return", later)
+
+
+# --- entities
+
+
+@mutant("failed-call-keeps-state", "an entity is as before after a call that raised")
+def _failed_call_keeps_state(ground: Ground) -> None:
+    ground.instead(Book, "restore", lambda book, entity, saved, *, fresh: book.remove(entity) if fresh else None)
+
+
+@mutant("failed-call-keeps-entity", "an entity made for a call that raised is forgotten")
+def _failed_call_keeps_entity(ground: Ground) -> None:
+    def make(original: Any) -> Any:
+        def restore(book: Book, entity: Any, saved: Any, *, fresh: bool) -> None:
+            if not fresh:
+                original(book, entity, saved, fresh=False)
+
+        return restore
+
+    ground.replace(Book, "restore", make)
+
+
+@mutant("encode-late", "a checkpoint holds entities as they were at its cut")
+def _encode_late(ground: Ground) -> None:
+    def touch(book: Book, entity: Any) -> None:
+        if entity.mark != book.cut:
+            book.dirty.append(entity)
+            entity.mark = book.interval
+
+    ground.instead(Book, "touch", touch)
+
+
+@mutant("early-encode-dropped", "an entity that is changed before its slice is encoded first")
+def _early_encode_dropped(ground: Ground) -> None:
+    ground.after(Book, "touch", lambda _, book, entity: book.early.clear())
+
+
+@mutant("tombstones-lost", "a checkpoint says which entities are gone")
+def _tombstones_lost(ground: Ground) -> None:
+    _change_packed_rows(ground, lambda rows: [row for row in rows if row.state is not GONE])
+
+
+@mutant("timers-lost", "an entity's timers lie in its image")
+def _timers_lost(ground: Ground) -> None:
+    def without(rows: list[Any]) -> list[Any]:
+        for row in rows:
+            row.timers = {} if row.timers is not None else None
+        return rows
+
+    _change_packed_rows(ground, without)
+
+
+def _change_packed_rows(ground: Ground, change: Callable[[list[Any]], list[Any]]) -> None:
+    def make(original: Any) -> Any:
+        return lambda step, rows, registry: original(step, rows if step.startswith("$") else change(list(rows)), registry)
+
+    ground.replace(checkpoint, "pack", make)
+
+
+# --- checkpoints
+
+
+@mutant("complete-when-first-staged", "a checkpoint completes when all its chunks are on disk")
+def _complete_when_first_staged(ground: Ground) -> None:
+    def hurry(checkpoints: Checkpoints, checkpoint: int, chunks: int) -> None:
+        writing = checkpoints.writing
+        if writing is not None and writing.sinks_packed:
+            writing.staged = writing.ordered - chunks
+
+    ground.before(Checkpoints, "chunks_staged", hurry)
+
+
+@mutant("complete-before-sinks-synced", "outputs up to the cut are durable before the checkpoint is")
+def _complete_before_sinks_synced(ground: Ground) -> None:
+    def make(original: Any) -> Any:
+        def chunks_staged(checkpoints: Checkpoints, checkpoint: int, chunks: int) -> Any:
+            orders = original(checkpoints, checkpoint, chunks)
+            return checkpoints.sinks_synced(checkpoint) if checkpoints.phase is Phase.SYNCING else orders
+
+        return chunks_staged
+
+    ground.replace(Checkpoints, "chunks_staged", make)
+
+
+@mutant("trim-when-staged", "the log is trimmed when the checkpoint is complete, not when it is staged")
+def _trim_when_staged(ground: Ground) -> None:
+    def trim(orders: Any, checkpoints: Checkpoints, *rest: Any) -> Any:
+        return orders if checkpoints.writing is None else [*orders, TrimLog(checkpoints.writing.record.epoch)]
+
+    ground.after(Checkpoints, "chunks_staged", trim)
+
+
+@mutant("trim-one-more", "the log keeps every epoch after the checkpoint")
+def _trim_one_more(ground: Ground) -> None:
+    def more(orders: Any, *rest: Any) -> Any:
+        return [TrimLog(order.upto + 1) if isinstance(order, TrimLog) else order for order in orders]
+
+    ground.after(Checkpoints, "completed", more)
+
+
+@mutant("token-late", "a sink's token stands where its number stands")
+def _token_late(ground: Ground) -> None:
+    waiting: list[Any] = []
+
+    def hold(orders: Any, *rest: Any) -> Any:
+        waiting[:] = orders
+        return []
+
+    def give(orders: Any, *rest: Any) -> Any:
+        orders = [*orders, *waiting]
+        waiting.clear()
+        return orders
+
+    ground.after(Checkpoints, "begin", hold)
+    ground.after(Checkpoints, "chunks_staged", give)
+
+
+@mutant("sweep-drops-early", "older chunks go when a sweep has rewritten everything")
+def _sweep_drops_early(ground: Ground) -> None:
+    def over(checkpoints: Checkpoints, *rest: Any) -> None:
+        checkpoints.sweep_over = checkpoints.sweep_since > 0
+
+    ground.before(Checkpoints, "sinks_synced", over)
+
+
+# --- rows
+
+
+@mutant("dirty-evicted", "an entity that the rows do not hold as it is stays in memory")
+def _dirty_evicted(ground: Ground) -> None:
+    def rotate(book: CachedBook) -> None:
+        book.cold, book.entities = book.entities, {}
+
+    ground.instead(CachedBook, "_rotate", rotate)
+
+
+@mutant("unfolded-evicted", "an entity stays in memory until its checkpoint is folded")
+def _unfolded_evicted(ground: Ground) -> None:
+    def forget(count: int, book: CachedBook) -> int:
+        book.unfolded = {key: entity for key, entity in book.unfolded.items() if entity.state is GONE}
+        return count
+
+    ground.after(CachedBook, "freeze", forget)
+
+
+@mutant("deleted-row-read", "the row of a deleted entity is not read")
+def _deleted_row_read(ground: Ground) -> None:
+    ground.instead(CachedBook, "_is_deleted", lambda book, lookup: False)
+
+
+@mutant("row-of-deleted-kept", "folding deletes the rows of deleted entities")
+def _row_of_deleted_kept(ground: Ground) -> None:
+    def live(folding: Folding, step: str, rows: Any) -> Any:
+        return folding, step, [row for row in rows if row.state is not GONE]
+
+    ground.replace(Folding, "take", lambda original: lambda *given: original(*live(*given)))
+
+
+@mutant("fold-not-repeated", "a start folds the checkpoint that its last life may not have folded")
+def _fold_not_repeated(ground: Ground) -> None:
+    ground.instead(Folding, "restore", lambda folding, images: None)
+
+
+@mutant("fold-outrun", "the next checkpoint begins when the last one is folded")
+def _fold_outrun(ground: Ground) -> None:
+    ground.instead(Worker, "_is_writing", lambda worker: worker.checkpoints.phase is not Phase.IDLE)
+
+
+# --- sinks and the end
+
+
+@mutant("sink-number-lost", "outputs are numbered on from the checkpoint")
+def _sink_number_lost(ground: Ground) -> None:
+    ground.replace(Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, 0, token))
+
+
+@mutant("sink-token-lost", "a sink resumes where it stood at the checkpoint")
+def _sink_token_lost(ground: Ground) -> None:
+    ground.replace(Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, number, None))
+
+
+@mutant("sink-skips-unread", "regenerated output is compared with what stands")
+def _sink_skips_unread(ground: Ground) -> None:
+    def skip(writer: FileWriter, data: bytes, *rest: Any) -> None:
+        stands = min(len(data), writer._standing - writer._position)
+        writer._pwrite(data[stands:], writer._position + stands)
+
+    ground.instead(FileWriter, "_write_over_standing", skip)
+
+
+@mutant("sink-appends-again", "output that stands already is not written again")
+def _sink_appends_again(ground: Ground) -> None:
+    def to_end(_: object, writer: SimulatedFileWriter, *rest: object) -> None:
+        writer._position = writer._standing
+
+    ground.after(SimulatedFileWriter, "__init__", to_end)
+
+
+@mutant("torn-tail-refused", "differing bytes that read NUL are a torn tail")
+def _torn_tail_refused(ground: Ground) -> None:
+    def refuse(writer: FileWriter, data: bytes, *rest: Any) -> None:
+        if not data.startswith(writer._pread(min(len(data), writer._standing - writer._position), writer._position)):
+            raise NonDeterminismError("planted")
+
+    ground.before(FileWriter, "_write_over_standing", refuse)
+
+
+@mutant("end-undelivered", "an end waits until the sinks have everything")
+def _end_undelivered(ground: Ground) -> None:
+    def pretend(worker: Worker) -> None:
+        worker.delivery.waiting.clear()
+        worker.delivery.delivered = worker.apply.applied
+
+    ground.before(Worker, "_end", pretend)
+
+
+@mutant("end-unsaved", "an end makes a checkpoint of everything")
+def _end_unsaved(ground: Ground) -> None:
+    def pretend(worker: Worker) -> None:
+        if worker._is_ending() and worker.final is None and worker.checkpoints.last is not None:
+            worker.final = replace(worker.checkpoints.last, ended=worker.intake.has_ended)
+
+    ground.before(Worker, "_end", pretend)

@@ -99,6 +99,8 @@ class Node:
         """Ask the process for a clean end."""
         if self.life is not None and not self._stopping:
             self._stopping = True
+            if self.life.in_recovery:
+                self.counters.meet("stop during recovery")
             self.life.arrive(events.StopAsked)
 
     def clock(self) -> int:

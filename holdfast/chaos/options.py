@@ -36,6 +36,14 @@ LATENCIES_MS = {
     "source": (0.1, 0.01, 5.0),
     "machine": (0.2, 0.0, 0.01, 5.0),
 }
+# Constants of the product that only large inputs would ever reach.
+LIMITS = {
+    "holdfast.worker.checkpoint.ROWS_FREE": (20_000, 0, 5, 50),
+    "holdfast.worker.cut.LOG_BYTES_MAX": (64 * 1024 * 1024, 1, 500),
+    "holdfast.worker.fold.FOLD_ROWS": (2_000, 1, 3),
+    "holdfast.core.pipeline.CAREFUL_SLICES": (64, 1, 3),
+    "holdfast.core.outlets.LEARN": (64, 1, 5),
+}
 TAIL = 0.03  # of the works take SLOW_TIMES as long
 SLOW_TIMES = 20.0
 
@@ -56,6 +64,7 @@ class Options:
     sinks: tuple[str, ...]  # kinds of the sinks, in order, repeated as needed
     columns: bool  # the sinks offer encode_column
     settings: Settings
+    limits: dict[str, int]
     tick_ms: float
     latencies_ms: dict[str, float]
     faults: tuple[Fault, ...]
@@ -68,6 +77,7 @@ class Options:
             f" {self.records_max} records a partition, untimed {self.untimed}, strict {self.strict}",
             f"live {self.live}, ends {self.ends}, sinks {self.sinks}, columns {self.columns}, tick {self.tick_ms} ms",
             str(self.settings),
+            f"limits {self.limits}",
             f"latencies {self.latencies_ms}",
         ]
         for number, fault in enumerate(self.faults):
@@ -94,6 +104,7 @@ def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | No
         sinks=tuple(random.choices(("file", "numbered", "forgetful"), weights=(6, 2, 2), k=3)),
         columns=random.random() < 0.5,
         settings=_draw_settings(random),
+        limits={name: random.choice(choices) for name, choices in LIMITS.items()},
         tick_ms=_often_default(random, TICK_MS),
         latencies_ms={name: _often_default(random, choices) for name, choices in LATENCIES_MS.items()},
         faults=draw_faults(streams["faults"]),

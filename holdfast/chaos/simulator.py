@@ -10,13 +10,13 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from holdfast.chaos.catalogue import EVERYTHING, MakeSubject, catalogue
 from holdfast.chaos.counters import SITUATIONS, Counters
 from holdfast.chaos.mutants import MUTANTS
 from holdfast.chaos.options import Options, draw
+from holdfast.chaos.planting import limits, planted
 from holdfast.chaos.world import Outcome, World
 from holdfast.core.errors import UsageError
 
@@ -52,7 +52,7 @@ class Campaign:
         subject = self.applications[options.application](options.seed)
         if not subject.rests:
             options = replace(options, live=False, ends=True)
-        with MUTANTS[self.mutant].planted() if self.mutant is not None else nullcontext():
+        with limits(options.limits), planted(MUTANTS[self.mutant] if self.mutant is not None else None):
             return World(subject, options, show).run(until)
 
     def run_all(self, seeds: Sequence[int], *, until_failures: int, on_failure: Callable[[Options, Outcome], None]) -> Report:

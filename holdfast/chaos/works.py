@@ -90,15 +90,20 @@ class TrimStep(Work):
 class StateWork(Work):
     """A work on the state, which takes one transaction at a time from whatever channel."""
 
-    __slots__ = ("_disk", "state")
+    __slots__ = ("_disk", "counters", "state")
 
-    def __init__(self, order: object, state: MemoryState, disk: MemoryDisk) -> None:
+    def __init__(self, order: object, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
         super().__init__(order)
         self.state = state
+        self.counters = counters
         self._disk = disk
 
     def ready(self) -> float | None:
         return None if self._disk.state.busy else 0.0
+
+    def tear(self, random: Random) -> None:
+        if self._disk.state.busy:
+            self.counters.meet("kill in the middle of a commit")
 
 
 class ReadChunks(StateWork):
@@ -106,8 +111,10 @@ class ReadChunks(StateWork):
 
     __slots__ = ("_random",)
 
-    def __init__(self, order: effects.ReadChunks, state: MemoryState, disk: MemoryDisk, random: Random) -> None:
-        super().__init__(order, state, disk)
+    def __init__(
+        self, order: effects.ReadChunks, state: MemoryState, disk: MemoryDisk, counters: Counters, random: Random
+    ) -> None:
+        super().__init__(order, state, disk, counters)
         self._random = random
 
     def finish(self) -> Sequence[Answer]:
@@ -127,11 +134,7 @@ class ReadChunks(StateWork):
 class Stage(StateWork):
     """Write chunks that do not count yet."""
 
-    __slots__ = ("_staged",)
-
-    def __init__(self, order: effects.StageChunks, state: MemoryState, disk: MemoryDisk, staged: int) -> None:
-        super().__init__(order, state, disk)
-        self._staged = staged
+    __slots__ = ()
 
     def begin(self) -> None:
         assert isinstance(self.order, effects.StageChunks)
@@ -139,9 +142,9 @@ class Stage(StateWork):
 
     def finish(self) -> Sequence[Answer]:
         assert isinstance(self.order, effects.StageChunks)
-        checkpoint = self.order.checkpoint
+        checkpoint, chunks = self.order.checkpoint, len(self.order.chunks)
         self.state.finish_sync()
-        return [lambda now: events.ChunksStaged(now, checkpoint, self._staged)]
+        return [lambda now: events.ChunksStaged(now, checkpoint, chunks)]
 
 
 class Complete(StateWork):
@@ -163,29 +166,21 @@ class Complete(StateWork):
 class LoadRows(StateWork):
     """Read entities one by one."""
 
-    __slots__ = ("_counters",)
-
-    def __init__(self, order: effects.LoadRows, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
-        super().__init__(order, state, disk)
-        self._counters = counters
+    __slots__ = ()
 
     def finish(self) -> Sequence[Answer]:
         assert isinstance(self.order, effects.LoadRows)
         images = tuple(self.state.load(self.order.step, self.order.keys))
-        self._counters.meet("rows loaded")
+        self.counters.meet("rows loaded")
         if any(image is not None for image in images):
-            self._counters.meet("row found")
+            self.counters.meet("row found")
         return [lambda now: events.RowsLoaded(now, images)]
 
 
 class Fold(StateWork):
     """Write entities one by one."""
 
-    __slots__ = ("_counters",)
-
-    def __init__(self, order: effects.FoldRows, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
-        super().__init__(order, state, disk)
-        self._counters = counters
+    __slots__ = ()
 
     def begin(self) -> None:
         assert isinstance(self.order, effects.FoldRows)
@@ -195,7 +190,7 @@ class Fold(StateWork):
         assert isinstance(self.order, effects.FoldRows)
         upto = (self.order.checkpoint, self.order.chunk)
         self.state.finish_sync()
-        self._counters.meet("rows folded")
+        self.counters.meet("rows folded")
         return [lambda now: events.RowsFolded(now, *upto)]
 
 

@@ -17,9 +17,11 @@ from holdfast.chaos.counters import Counters
 from holdfast.chaos.node import Node
 from holdfast.chaos.options import Options
 from holdfast.chaos.outputs import FileOutput, ForgetfulOutput, NumberedOutput, Output, Violation
+from holdfast.chaos.planting import Ground
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.subject import Build, SimulatedSink, Subject, open_inputs
 from holdfast.chaos.trace import Trace
+from holdfast.core.entities import Book, Entity
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker.machine import Worker
@@ -53,6 +55,7 @@ class World:
         self.trace = Trace(show)
         self.disk = MemoryDisk()
         self._until: int | None = None
+        self._counted: tuple[tuple[int, ...] | None, bool] = ((), False)  # (mark of the log, whether all is in it)
         self.records = subject.records(options)
         self._subject = subject
         self._opened = open_inputs(self.records, options, self.streams["inputs"])
@@ -75,6 +78,8 @@ class World:
         """Run until the end and judge it; or only `until` so many boundaries have passed."""
         failure = None
         self._until = until
+        ground = Ground()
+        ground.before(Book, "touch", self._note_touched)
         try:
             self._until_finished()
             self._open_once_more()
@@ -84,9 +89,15 @@ class World:
         except Exception as error:  # noqa: BLE001 - whatever comes out of a machine is a finding
             frame = traceback.extract_tb(error.__traceback__)[-1]
             failure = f"{type(error).__name__}: {error} (in {Path(frame.filename).name}, line {frame.lineno})"
+        finally:
+            ground.clear()
         node = self.node
         lines = list(self.trace.last) if failure is not None else []
         return Outcome(failure, self.trace.digest(), node.boundaries, node.faults.struck, self.counters, lines)
+
+    def _note_touched(self, book: Book, entity: Entity) -> None:
+        if entity.mark == book.cut:
+            self.counters.meet("early encode")
 
     # --- making it
 
@@ -146,13 +157,13 @@ class World:
 
     def _exhausted(self) -> bool:
         """Whether a live input that never ends has given everything, and all of it is logged."""
-        logged = [0] * len(self.inputs)
-        for row in MemoryLog(self.disk).rows():
-            for partition, count, _, _ in row.parts:
-                logged[partition] += count
-        return not self.options.ends and all(
-            count == len(one.arrivals) for count, one in zip(logged, self.inputs, strict=True)
-        )
+        if self._counted[0] != self.disk.log.mark:
+            logged = [0] * len(self.inputs)
+            for row in MemoryLog(self.disk).rows():
+                for partition, count, _, _ in row.parts:
+                    logged[partition] += count
+            self._counted = (self.disk.log.mark, logged == [len(one.arrivals) for one in self.inputs])
+        return not self.options.ends and self._counted[1]
 
     def _stop_when_exhausted(self) -> None:
         if self._exhausted():
@@ -173,7 +184,7 @@ class World:
                 raise Violation("started once more, it does not come to its end")
         if (self.node.finish.ended, str(self.node.finish.error)) != (first.ended, str(first.error)):
             raise Violation(f"started once more, it ends with {self.node.finish} and not with {first}")
-        if first.error is None and list(MemoryLog(self.disk).rows()) != rows:
+        if first.ended and list(MemoryLog(self.disk).rows()) != rows:
             raise Violation("started once more, it logs more epochs")
 
     def _judge(self) -> None:

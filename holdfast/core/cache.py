@@ -48,9 +48,9 @@ class CachedBook(Book):
             if image is not None:
                 self.entities[lookup] = Entity(lookup, decode(image, self.registry))
 
-    def freeze(self) -> int:
+    def freeze(self, clean: Iterable[Entity] = ()) -> int:
         """As every book; what is frozen stays in memory until `folded`."""
-        count = super().freeze()
+        count = super().freeze(clean)
         self.unfolded = {entity.key: entity for entity in self.frozen}
         return count
 

@@ -22,8 +22,9 @@ class Copier:
 
     def copy(self, value: Any) -> Any:
         """The value itself if it is deeply immutable, else a copy. ValueTypeError for what is not a value."""
+        copied = copy_value(value)  # first, so that what can't be copied fails as it does in the reference
         kind = type(value)
         if kind not in self.known:
             encode(value, self.registry)
             self.known.add(kind)
-        return copy_value(value)
+        return copied

@@ -11,14 +11,16 @@ How images are laid out belongs to `columns`; when to freeze belongs to the work
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from holdfast.core import keys
 from holdfast.core.context import Context
 from holdfast.core.copying import copy_value
+from holdfast.core.errors import ValueTypeError
 
 CLEAN: Final = -1
+ALARMS_FREE: Final = 1000  # in the heap before it is worth a thought how many of them still stand
 
 
 class Entity:
@@ -71,10 +73,19 @@ class Rows:
         if entity.state is GONE:
             self.removed.append(entity.key)
             return
+        state = _copy_state(entity) if copied else entity.state
         self.keys.append(entity.key)
-        self.states.append(copy_value(entity.state) if copied else entity.state)
+        self.states.append(state)
         if self.timers is not None:
             self.timers.append({name: due for name, (due, _) in entity.timers.items()})  # type: ignore[attr-defined]
+
+
+def _copy_state(entity: Entity) -> Any:
+    try:
+        return copy_value(entity.state)
+    except Exception as error:
+        kind = type(entity.state).__qualname__
+        raise ValueTypeError(f"a state of type {kind} can't be copied for a checkpoint: {error}") from error
 
 
 def user_key(lookup: Any, registry: Any) -> Any:
@@ -109,6 +120,7 @@ class Book:
         self.alarms: list[
             tuple[int, bytes, str, int, Any]
         ] = []  # heap of (due, canonical, name, version, lookup)
+        self.alarms_max = ALARMS_FREE  # entries before those that don't stand any more are thrown out
         self.version = 0
 
     # --- live entities
@@ -176,25 +188,30 @@ class Book:
         """What `restore` needs to undo the call that follows."""
         return copy_value(entity.state), dict(entity.timers) if self.timed else None  # type: ignore[attr-defined]
 
-    def restore(self, entity: Entity, saved: tuple[Any, Any], *, fresh: bool) -> None:
+    def restore(self, entity: Entity, saved: tuple[Any, Any] | None, *, fresh: bool) -> None:
         """Undo a call that raised. A fresh entity was made for that call and is forgotten."""
         if fresh:
             self.remove(entity)
-            return
-        entity.state = saved[0]
-        if self.timed:
-            entity.timers = saved[1]  # type: ignore[attr-defined]
-            for name, (due, version) in saved[1].items():
-                heappush(self.alarms, (due, canonical_of(entity.key), name, version, entity.key))
-        self.entities[entity.key] = entity
+        elif saved is not None:
+            entity.state = saved[0]
+            if self.timed:
+                entity.timers = saved[1]  # type: ignore[attr-defined]
 
     # --- timers
 
     def set_timer(self, entity: Any, name: str, due: int) -> None:
         """Set or replace a timer of a touched entity."""
+        if len(self.alarms) >= self.alarms_max:
+            self._drop_old_alarms()
         self.version += 1
         entity.timers[name] = (due, self.version)
         heappush(self.alarms, (due, canonical_of(entity.key), name, self.version, entity.key))
+
+    def _drop_old_alarms(self) -> None:
+        """Timers that were replaced, cancelled or deleted leave their entries behind: far-off ones would gather."""
+        self.alarms = [alarm for alarm in self.alarms if self.is_set(alarm[4], alarm[2], alarm[3])]
+        heapify(self.alarms)
+        self.alarms_max = max(ALARMS_FREE, 2 * len(self.alarms))
 
     def next_due(self) -> int | None:
         """When the earliest timer is due."""
@@ -217,24 +234,29 @@ class Book:
     def take_due(self, time: int) -> list[tuple[int, bytes, str, int, Any]]:
         """Timers due by `time`, in the order in which they fire."""
         due = []
-        seen = set()
         while self.alarms and self.alarms[0][0] <= time:
             alarm = heappop(self.alarms)
-            if alarm[3] not in seen and self.is_set(alarm[4], alarm[2], alarm[3]):
-                seen.add(alarm[3])
+            if self.is_set(alarm[4], alarm[2], alarm[3]):
                 due.append(alarm)
         return due
 
     # --- checkpoints
 
-    def freeze(self) -> int:
-        """Close the interval: what was touched in it is to be written. Returns how many entities."""
+    def freeze(self, clean: Iterable[Entity] = ()) -> int:
+        """Close the interval: what was touched in it is to be written, and of `clean` what is clean and live.
+
+        Returns how many entities.
+        """
         assert self.next_frozen == len(self.frozen), "the previous checkpoint is still being written"
         self.frozen, self.dirty, self.next_frozen = self.dirty, [], 0
         self.early = Rows(timed=self.timed)
         self.gone = {}
         self.cut = self.interval
         self.interval += 1
+        for entity in clean:
+            if entity.mark == CLEAN and entity.state is not GONE:
+                entity.mark = self.cut
+                self.frozen.append(entity)
         return len(self.frozen)
 
     def take_rows(self, most: int) -> Rows:
@@ -266,11 +288,3 @@ class Book:
     def is_written(self) -> bool:
         """Whether nothing frozen is left to be taken."""
         return not self.frozen and not len(self.early)
-
-    def take_clean(self, entities: Iterable[Entity]) -> Rows:
-        """Rows of those that are clean and still live; the others are written by their own checkpoint."""
-        rows = Rows(timed=self.timed)
-        for entity in entities:
-            if entity.mark == CLEAN and entity.state is not GONE:
-                rows.add(entity)
-        return rows

@@ -42,10 +42,10 @@ class Outlet:
 
         def learn(value: Any) -> None:
             append(encode(value))
-            assert self.encode_column is not None
-            if self.encode_column([value]) is None:
-                self.at_once = True
-            self.learned += 1
+            if not self.at_once:
+                assert self.encode_column is not None
+                self.at_once = self.encode_column([value]) is None
+                self.learned += 1
 
         return learn
 

@@ -20,7 +20,7 @@ from holdfast.core import keys
 from holdfast.core.cache import CachedBook
 from holdfast.core.connector import Undecodable
 from holdfast.core.context import Context
-from holdfast.core.copying import ATOMS
+from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.emission import Copier
 from holdfast.core.entities import Book, user_key
 from holdfast.core.errors import StoppedError
@@ -31,7 +31,7 @@ from holdfast.core.plan import SOURCES, Plan, Segment
 from holdfast.core.positions import TIMER, Column, Position, in_order
 from holdfast.core.segments import NotPlainError, SegmentWriter
 from holdfast.core.steps import Kind, Step
-from holdfast.core.turns import Part, Turn
+from holdfast.core.turns import Part, Turn, greatest
 
 CAREFUL_SLICES: Final = 64  # after a failure the sources' segments stay careful for so long, then try again
 
@@ -159,6 +159,20 @@ class Pipeline:
         times: Sequence[int | None] | None = self._source(partition).times(records)
         return times
 
+    def block_time(self, partition: int, raw: bytes) -> int | None:
+        """The greatest record time of a block; None where the source has no times."""
+        source = self._source(partition)
+        if source.times([]) is None:
+            return None
+        times = source.times(source.decode(raw))
+        return None if times is None else greatest(times)
+
+    def next_due(self) -> int | None:
+        """When the earliest timer of all steps is due."""
+        if not self.plan.timed:
+            return None
+        return min((d for book in self.books.values() if book.timed and (d := book.next_due()) is not None), default=None)
+
     def _source(self, partition: int) -> Any:
         return self.plan.connector(self.plan.steps[self.partitions[partition][0]])
 
@@ -202,16 +216,16 @@ class Pipeline:
         return function
 
     def _environment(self, segment: Segment) -> dict[str, Any]:
-        copy = self.copy
         environment: dict[str, Any] = {
             "atoms": ATOMS,
-            "copy": copy,
+            "copy": self.copy,
+            "clone": copy_value,
             "fail": self._failer(segment),
             "Undecodable": Undecodable,
             "NotPlainError": NotPlainError,
             "lookup": self._lookup,
-            "hold": lambda values: [v if type(v) in ATOMS else copy(v) for v in values],
-            "hold_outputs": _holder(copy),
+            "hold": lambda values, copy: [v if type(v) in ATOMS else copy(v) for v in values],
+            "hold_outputs": hold_outputs,
             "in_order": in_order,
         }
         for index in [segment.entry.index, *segment.reached]:
@@ -316,14 +330,10 @@ class Pipeline:
         return Failure(origin, step.name, key_text, error_text(error), value_text(message))
 
 
-def _holder(copy: Callable[[Any], Any]) -> Callable[[Any], tuple[Sequence[Any], bool]]:
+def hold_outputs(result: Any, copy: Callable[[Any], Any]) -> tuple[Sequence[Any], bool]:
     """What a stateful call gave: (outputs, whether they came from a generator); a generator is run to its end."""
-
-    def hold_outputs(result: Any) -> tuple[Sequence[Any], bool]:
-        if type(result) is GeneratorType:
-            return [v if type(v) in ATOMS else copy(v) for v in result if v is not None], True
-        if result is None:
-            return (), False
-        return (result if type(result) in ATOMS else copy(result),), False
-
-    return hold_outputs
+    if type(result) is GeneratorType:
+        return [v if type(v) in ATOMS else copy(v) for v in result if v is not None], True
+    if result is None:
+        return (), False
+    return (result if type(result) in ATOMS else copy(result),), False

@@ -21,6 +21,7 @@ from holdfast.core.steps import Kind, Step
 
 LOOPS_MAX: Final = 8  # CPython refuses more than 20 nested blocks
 DEPTH_MAX: Final = 24  # and more than 100 levels of indentation
+CHAIN_MAX: Final = 50  # steps in one function: writing them takes three calls each, and Python stops at 1000
 
 Environment = dict[str, Any]
 
@@ -44,6 +45,7 @@ class SegmentWriter:
         self.lines: list[str] = []
         self.depth = 1
         self.loops = 0
+        self.chain = 0  # steps, each behind the other, in the function being written
         self.count = 0
         self.waiting: deque[tuple[Step, bool]] = deque()
         self.written: set[tuple[int, bool]] = set()
@@ -156,8 +158,7 @@ class SegmentWriter:
         arguments = "m, e.state, ctx" if step.takes_ctx else "m, e.state"
         if self.careful:
             self._line("e = entities.get(k)")
-            self._line("fresh = e is None")
-            self._guarded_call(f"f{step.index}({arguments})", begins=step.takes_ctx, makes=True)
+            self._guarded_call(f"f{step.index}({arguments})", begins=step.takes_ctx)
             return
         self._line("try:")
         self._line("    e = entities[k]")
@@ -182,12 +183,11 @@ class SegmentWriter:
         self.depth += 1
         self._line("mark = book.interval")
         self._line("e = entities[k]")
+        self._line("if e.mark != mark: touch(e)")
+        self._line("ring(e, m)")
         if self.careful:
-            self._line("fresh = False")
-            self._guarded_call(f"g{step.index}(m, e.state, ctx)", begins=True, makes=False)
+            self._guarded_call(f"g{step.index}(m, e.state, ctx)", begins=True)
         else:
-            self._line("if e.mark != mark: touch(e)")
-            self._line("ring(e, m)")
             self._line("begin(e, p)")
             self._line(f"r = g{step.index}(m, e.state, ctx)")
             self._outputs(many=step.timer_is_generator, settles=True)
@@ -199,19 +199,21 @@ class SegmentWriter:
         self._line("    elif is_set(k, m, version): on_alarm(k, m, p)")
         self.depth -= 1
 
-    def _guarded_call(self, call: str, *, begins: bool, makes: bool) -> None:
+    def _guarded_call(self, call: str, *, begins: bool) -> None:
+        """A call at entity `e`, made if it is None. (What can't be copied for a checkpoint is no failure of a call.)"""
+        self._line("fresh = e is None")
         self._line("saved = None")
+        self._line("if not fresh and e.mark != mark: touch(e)")
         self._line("try:")
-        if makes:
-            self._line("    if fresh: e = make(k)")
-        self._line("    if e.mark != mark: touch(e)")
-        if not makes:
-            self._line("    ring(e, m)")
-        self._line("    saved = save(e)")
+        self._line("    if fresh:")
+        self._line("        e = make(k)")
+        self._line("        touch(e)")
+        self._line("    else:")
+        self._line("        saved = save(e)")
         if begins:
             self._line("    begin(e, p)")
         self._line(f"    r = {call}")
-        self._line("    r = hold_outputs(r)")
+        self._line(f"    r = hold_outputs(r, {self._copier(self.segment.entry)})")
         self._line("except Exception as error:")
         self._line("    if e is not None: restore(e, saved, fresh=fresh)")
         self._line(f"    fail({self.segment.entry.index}, error, k, m, p)")
@@ -221,10 +223,10 @@ class SegmentWriter:
         self.depth -= 1
 
     def _outputs(self, *, many: bool, settles: bool) -> None:
-        """What a fast call returned, to the consumers. (An undeclared generator fails here and is met carefully.)"""
+        """What a fast call returned, to the consumers. (They can't take an undeclared generator: it is met carefully.)"""
         step = self.segment.entry
-        if many:
-            self._line("r = hold_outputs(r)")
+        if many or not self.plan.consumers(step):
+            self._line(f"r = hold_outputs(r, {self._copier(step)})")
             self._held_outputs(settles=settles)
             return
         if settles:
@@ -253,8 +255,13 @@ class SegmentWriter:
 
     def _copy_for(self, step: Step, m: str) -> None:
         """An emitted value becomes the consumers' own, unless all of them only encode it."""
-        if any(c.kind is not Kind.SINK for c in self.plan.consumers(step)):
-            self._line(f"if type({m}) not in atoms: {m} = copy({m})")
+        consumers = self.plan.consumers(step)
+        if not consumers or any(c.kind is not Kind.SINK for c in consumers):
+            self._line(f"if type({m}) not in atoms: {m} = {self._copier(step)}({m})")
+
+    def _copier(self, step: Step) -> str:
+        """What copies this step's outputs: they must be values where another step gets them."""
+        return "copy" if any(c.kind is not Kind.SINK for c in self.plan.consumers(step)) else "clone"
 
     def _emit(self, step: Step, output: int, m: str, k: str | None, p: str | None) -> None:
         consumers = self.plan.consumers(step, output)
@@ -270,7 +277,7 @@ class SegmentWriter:
                     self._line(f"{place} = {p} + ({ordinal},)")
                 if consumer.kind is not Kind.SINK and ordinal + 1 < len(consumers):
                     own = self._variable("m")
-                    self._line(f"{own} = {m} if type({m}) in atoms else copy({m})")
+                    self._line(f"{own} = {m} if type({m}) in atoms else clone({m})")
                 self._consume(consumer, own, k, place)
 
     def _consume(self, step: Step, m: str, k: str | None, p: str | None) -> None:
@@ -279,17 +286,24 @@ class SegmentWriter:
             self._line(f"add_key{step.index}({k}); add_message{step.index}({m}){position}")
         elif step.kind is Kind.SINK:
             self._sink(step, m, k, p)
-        elif self.segment.reached[step.index] > 1 or self.loops >= LOOPS_MAX or self.depth >= DEPTH_MAX:
+        elif self.segment.reached[step.index] > 1 or self._is_full:
             if (step.index, k is not None) not in self.written:
                 self.written.add((step.index, k is not None))
                 self.waiting.append((step, k is not None))
             self._line(f"node{step.index}{'k' if k else ''}({m}, {k}, {p})")
         else:
+            self.chain += 1
             self._apply(step, m, k, p)
+            self.chain -= 1
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the function being written can't take another step."""
+        return self.loops >= LOOPS_MAX or self.depth >= DEPTH_MAX or self.chain >= CHAIN_MAX
 
     def _node(self, step: Step, keyed: bool) -> None:
         """A step reached on several ways, or too deep: a function of its own."""
-        self.depth, self.loops = 1, 0
+        self.depth, self.loops, self.chain = 1, 0, 0
         self._line(f"def node{step.index}{'k' if keyed else ''}(m, k, p):")
         self.depth = 2
         self._apply(step, "m", "k" if keyed else None, "p" if self.positions else None)
@@ -316,7 +330,7 @@ class SegmentWriter:
             r = self._variable("r")
             text = f"{r} = f{step.index}({m})"
             if self.careful:
-                self._guard([text, f"if type({r}) not in atoms: {r} = copy({r})"], step, m, k, p)
+                self._guard([text, f"if type({r}) not in atoms: {r} = {self._copier(step)}({r})"], step, m, k, p)
                 self._emit(step, 0, r, k, p)
                 self.depth -= 1
             else:
@@ -341,7 +355,7 @@ class SegmentWriter:
         start = self.depth
         call = f"{r} = f{step.index}({m})"
         if self.careful:
-            self._guard([call, f"if {r} is not None: {r} = hold({r})"], step, m, k, p)
+            self._guard([call, f"if {r} is not None: {r} = hold({r}, {self._copier(step)})"], step, m, k, p)
         else:
             self._line(call)
         self._line(f"if {r} is not None:")
@@ -361,7 +375,8 @@ class SegmentWriter:
 
     def _key_by(self, step: Step, m: str, k: str | None, p: str | None) -> None:
         key = self._variable("k")
-        lines = [f"{key} = f{step.index}({m})", f"if type({key}) is not str: {key} = lookup({key})"]
+        told_apart = f"if type({key}) is not str and type({key}) is not int: {key} = lookup({key})"
+        lines = [f"{key} = f{step.index}({m})", told_apart]
         if step.function is str and not self.careful:
             lines = [f"{key} = {m} if type({m}) is str else lookup(str({m}))"]
         if self.careful:

@@ -78,7 +78,8 @@ def turns(
 ) -> Iterator[tuple[int, list[Chunk]]]:
     """Rounds, or with any live source epochs: (time, records of each partition in order).
 
-    Without an epoch table all records are one epoch; its rounds are the same however it is cut.
+    Without an epoch table all records are one epoch; its rounds are the same however it is cut. A round has records; an
+    epoch of live sources may have none, but a time at which timers are due.
     """
     if epochs is None:
         epochs = [EpochRow(1, 0, tuple((i, len(p.records), 0, True) for i, p in enumerate(partitions)))]
@@ -86,11 +87,13 @@ def turns(
     for row in epochs:
         left = {index: count for index, count, _, _ in sorted(row.parts)}
         logged = {index: chunk_time for index, _, chunk_time, _ in row.parts}
+        if live:
+            time = max(time, row.time)
         begun = False
-        while not begun or any(left.values()):
+        while any(left.values()) or (live and not begun):
             chunks = []
             for index, count in left.items():
-                if begun and not count:
+                if not live and not count:
                     continue
                 chunk = _next_chunk(partitions[index], count if live else min(count, ROUND), logged[index])
                 chunks.append(chunk)

@@ -58,17 +58,17 @@ class Turn:
 def turns_of(
     chunks: Sequence[DecodedChunk], *, live: bool, clocks: dict[int, int], time: int
 ) -> Iterator[Turn]:
-    """The turns of an epoch.
+    """The turns of an epoch: of finite sources only, an epoch without records has none.
 
     `clocks` holds the time of every partition's previous chunk and is moved on; `time` is that of the turn before.
     """
-    rounds = 1 if live else max([1, *((len(c.records) + ROUND - 1) // ROUND for c in chunks)])
+    rounds = 1 if live else max(((len(c.records) + ROUND - 1) // ROUND for c in chunks), default=0)
     for number in range(rounds):
         turn = Turn(number, [], {})
         for chunk in chunks:
             start, end = (0, len(chunk.records)) if live else (number * ROUND, (number + 1) * ROUND)
             records = chunk.records[start:end]
-            if not records and number:
+            if not records and not live:
                 continue
             own = chunk.time if chunk.times is None else greatest(chunk.times[start:end])
             clocks[chunk.partition] = max(own, clocks.get(chunk.partition, 0))

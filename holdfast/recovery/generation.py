@@ -1,24 +1,34 @@
-"""Generations: who takes part, from which cut on, running which code.
+"""Generations: who takes part, from which cut on.
 
-A generation is valid from a cut; every logged epoch and every frame carries its number, and older ones are refused. A
-restarted worker is a new incarnation and a member of a new generation, even where it is the only one.
-How members are found and ranges laid out over several of them is not here yet: with one member, it owns every range.
+A generation is valid from a cut; every logged epoch carries its number, and later every frame, so that what an older one
+still sends is refused. A restarted worker is a new incarnation, and so the member of a new generation, even where it is
+the only one; a return in the same process forms a new one as well. A number is durable before it is used, and is used
+once. Layout and coordinator will be in this room; with one member there is nothing to lay out: it owns every range.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+NUMBER: Final = "generation"  # the meta records in which a directory keeps its latest generation …
+MEMBERS: Final = "generation-members"
+CUT: Final = "generation-cut"
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One generation; immutable once it is recorded."""
 
-    number: int
+    number: int  # from 1
     members: tuple[int, ...]  # incarnations
-    cut: int  # the epoch it goes on from
-    fingerprint: str  # of the code
+    cut: int  # the epoch from which it goes on
 
-    def successor(self, *, members: tuple[int, ...], cut: int, fingerprint: str) -> Generation:
-        """The next generation; a number is used once."""
-        return Generation(self.number + 1, members, cut, fingerprint)
+    def records(self) -> dict[str, object]:
+        """As it is kept, to be made durable before anything is done in its name."""
+        return {NUMBER: self.number, MEMBERS: list(self.members), CUT: self.cut}
+
+
+def successor(number: int, *, members: tuple[int, ...], cut: int) -> Generation:
+    """The generation after the one with this number (0: the first)."""
+    return Generation(number + 1, members, cut)

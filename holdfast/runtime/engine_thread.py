@@ -20,6 +20,7 @@ from holdfast.core.application import Application
 from holdfast.core.errors import DiskFullError, StorageError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry, collect
+from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
 from holdfast.runtime.fingerprint import functions_of
 from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_outputs
@@ -140,6 +141,7 @@ class EngineThread:
         settings = options.settings
         self._note_start(state, record)
         while True:
+            settings = dataclasses.replace(settings, generation=form_generation(state))
             worker = Worker(plan, [(step.index, name) for step, name in partitions], settings, registry)
             life = Life(
                 worker,
@@ -188,6 +190,15 @@ class EngineThread:
             raise
         life.close()
         return end
+
+
+def form_generation(state: State) -> int:
+    """Record the generation of the life that begins, and return its number."""
+    identity, packed = state.identity(), state.record()
+    cut = 0 if packed is None else Record.unpack(packed).epoch
+    generation = successor(identity.generation, members=(identity.incarnation,), cut=cut)
+    state.put_metas(generation.records())
+    return generation.number
 
 
 def adapt(app: Application) -> None:

@@ -1,15 +1,15 @@
 """Apply: a durable epoch through the pipeline, slice by slice, in serial order.
 
 Invariant: an epoch is applied only when it is durable, after the one before it was applied whole, once in a life.
-A checkpoint may stand inside an epoch (after a call that failed under on_error="stop"): `skip` records of the epoch
-after it are applied already, and are not again.
+A checkpoint may stand inside an epoch (after a call that failed under on_error="stop"): what lies before `skip` in the
+epoch after it is applied already, and is not again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import HoldfastError
@@ -19,6 +19,16 @@ from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
 from holdfast.worker.exchange import Exchange
 
 Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
+
+
+class Place(NamedTuple):
+    """A place inside an epoch; places compare in serial order."""
+
+    records: int  # of the epoch that lie before it
+    fired: bool = False  # and so do the timers of the turn that begins there
+
+
+BEGIN: Final = Place(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +44,39 @@ class Slice:
         """Records of the epoch up to its end."""
         return self.start + sum(len(part.records) for part in self.parts)
 
-    def between(self, low: int, high: int | None) -> Slice | None:
-        """What of it lies in low … high; None if nothing does. Timers belong to the first record of their turn."""
-        if self.end < low or (self.end == low and self.parts) or (high is not None and self.start >= high):
-            return None
-        if self.start >= low and (high is None or self.end <= high):
+    def between(self, low: Place, high: Place | None) -> Slice | None:
+        """What of it lies in low … high; None if nothing does."""
+        begins = self.turn is not None and low <= (self.start, False) and (high is None or high >= (self.start, True))
+        if begins and (high is None or high.records >= self.end):
             return self
         parts, at = [], self.start
         for part in self.parts:
-            first = max(low - at, 0)
-            last = len(part.records) if high is None else min(len(part.records), high - at)
+            first = max(low.records - at, 0)
+            last = len(part.records) if high is None else min(len(part.records), high.records - at)
             if first < last:
                 parts.append(replace(part, first=part.first + first, records=part.records[first:last]))
             at += len(part.records)
-        return Slice(parts, self.turn if self.start >= low else None, max(self.start, low))
+        turn = self.turn if begins else None
+        return Slice(parts, turn, max(self.start, low.records)) if parts or turn is not None else None
 
-    def serial(self, position: Position) -> int:
-        """Records of the epoch before the one at this position."""
+    def place(self, position: Position) -> Place:
+        """The place before the record at this position, or before all timers of its turn if a timer stands there."""
         turn, partition, number = position[:3]
+        if partition == TIMER:
+            return Place(self.start)
         at = self.start
-        if partition != TIMER:
-            for part in self.parts:
-                if (part.turn, part.partition) == (turn, partition) and 0 <= number - part.first < len(part.records):
-                    return at + int(number) - part.first
-                at += len(part.records)
-            raise AssertionError("a position outside of the slice that was worked on")
-        return at
+        for part in self.parts:
+            if (part.turn, part.partition) == (turn, partition) and 0 <= number - part.first < len(part.records):
+                return Place(at + int(number) - part.first, fired=True)
+            at += len(part.records)
+        raise AssertionError("a position outside of the slice that was worked on")
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """An epoch can't be applied beyond `skip` of its records."""
+    """An epoch can't be applied beyond this place."""
 
-    skip: int
+    skip: Place
     error: HoldfastError | None
     touched: bool  # entities beyond them were touched: the work must be done again to end there
 
@@ -82,15 +92,15 @@ class Apply:
         self.timed = pipeline.plan.timed
         self.needs_times = pipeline.plan.uses_context
         self.applied = 0  # the last epoch applied whole
-        self.skip = 0  # records of the one after it that are applied
+        self.skip = BEGIN  # of the one after it: what lies before is applied
         self.time = 0  # of the last turn, as of `applied`
         # partition -> (records applied, offset after them, ended, time of its last chunk), as of `applied`
         self.positions: dict[int, tuple[int, object, bool, int]] = {}
         self.records = 0  # applied in this life
         self._last_time = 0
 
-    def run(self, epoch: Epoch, limit: int | None) -> Generator[Load, None, Stopped | None]:
-        """Apply an epoch; with a limit, only so many of its records."""
+    def run(self, epoch: Epoch, limit: Place | None) -> Generator[Load, None, Stopped | None]:
+        """Apply an epoch; with a limit, only what lies before it."""
         assert epoch.number == self.applied + 1, "epochs are applied in order, each once"
         chunks = [self._decoded(epoch, index) for index in range(len(epoch.chunks))]
         clocks = {partition: position[3] for partition, position in self.positions.items()}
@@ -105,21 +115,21 @@ class Apply:
         if limit is not None:
             self.skip = limit
             return Stopped(limit, None, touched=False)
-        self.applied, self.skip = epoch.number, 0
+        self.applied, self.skip = epoch.number, BEGIN
         self.time = self._last_time
         for chunk in epoch.chunks:
             end = chunk.first + chunk.count
-            self.positions[chunk.partition] = (end, chunk.offset, chunk.ended, clocks[chunk.partition])
+            self.positions[chunk.partition] = (end, chunk.offset, chunk.ended, clocks.get(chunk.partition, 0))
         return None
 
     def _run_slice(self, piece: Slice, again: Again) -> Generator[Load, None, Stopped | None]:
         try:
             yield from self._stages(piece, again)
         except StopBeforeError as stop:
-            skip = piece.serial(stop.position)
+            skip = piece.place(stop.position)
             if not stop.touched:
                 self.pipeline.drop_slice()
-                before = piece.between(piece.start, skip)
+                before = piece.between(Place(piece.start), skip)
                 if before is not None:
                     earlier = yield from self._run_slice(replace(before, parts=list(map(again, before.parts))), again)
                     if earlier is not None:
@@ -153,7 +163,7 @@ class Apply:
         if self.needs_times or len(chunks) != 1:
             at_least = epoch.time if self.live else 0
             turns = list(turns_of(chunks, live=self.live, clocks=clocks, time=max(self.time, at_least)))
-            self._last_time = turns[-1].time
+            self._last_time = turns[-1].time if turns else self.time
             self._note_times(turns)
             yield from self._slices_of_turns(turns)
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Final
 
 import msgpack
@@ -46,12 +46,14 @@ class Record:
 
     checkpoint: int
     epoch: int  # everything up to it is applied …
-    skip: int  # … and so many records of the epoch after it
+    skip: int  # … and so many records of the epoch after it …
+    fired: bool  # … with the timers of the turn that begins there
     time: int  # of the last turn
     generation: int
     ended: bool  # all sources had ended and everything was sealed
     clean: bool  # made by a stop: nothing beyond it was delivered
     rows: int  # on disk, in the chunks that count
+    spaces: dict[str, int]  # stateful step -> number of its rows; empty where all entities are in the chunks
 
     def pack(self) -> bytes:
         """As stored."""
@@ -60,11 +62,13 @@ class Record:
                 self.checkpoint,
                 self.epoch,
                 self.skip,
+                self.fired,
                 self.time,
                 self.generation,
                 self.ended,
                 self.clean,
                 self.rows,
+                self.spaces,
             ]
         )
         return packed
@@ -128,9 +132,13 @@ class Checkpoints:
         """Freeze the cut. The tokens are taken in the sinks' order of deliveries, at this very place."""
         assert self.phase is Phase.IDLE
         self.phase = Phase.WRITING
-        for book in self.books.values():
-            book.freeze()
         self._begin_sweep(record.checkpoint)
+        swept = self._next_part_of_sweep()
+        for name, book in self.books.items():
+            if name in swept:
+                book.freeze(swept[name])
+            else:
+                book.freeze()
         self.writing = Writing(record, sources, sinks, list(self.books.items()))
         return [TakeToken(sink, record.checkpoint) for sink in sinks]
 
@@ -141,7 +149,18 @@ class Checkpoints:
             self.sweep_over = False
             self.rows_of_sweep = 0
             self.sweep_part = live // SWEEP_CHECKPOINTS + 1
-            self.sweep = iter([(name, e) for name, book in self.books.items() for e in book.entities.values()])
+            every = [zip(repeat(name), list(book.entities.values())) for name, book in self.books.items()]
+            self.sweep = chain.from_iterable(every)
+
+    def _next_part_of_sweep(self) -> dict[str, list[Entity]]:
+        """Entities that are written although nothing touched them: part of the cut, so that none of them is lost."""
+        part: dict[str, list[Entity]] = {}
+        if self.sweep_since:
+            entities = list(islice(self.sweep, self.sweep_part))
+            self.sweep_over = len(entities) < self.sweep_part
+            for name, entity in entities:
+                part.setdefault(name, []).append(entity)
+        return part
 
     @property
     def has_slices(self) -> bool:
@@ -166,7 +185,6 @@ class Checkpoints:
             if book.is_written:
                 writing.steps.pop(0)
         if not writing.steps:
-            chunks += self._sweep_chunks(writing)
             chunks.append(pack(SOURCE_STEP, writing.sources, self.registry))
             writing.entities_packed = True
             return [*self._stage(chunks), *self._finish_packing()]
@@ -177,21 +195,6 @@ class Checkpoints:
             return pack(step, rows, self.registry)
         except ValueTypeError as error:
             raise ValueTypeError(f"the state of step {step!r} is not a value: {error}") from error
-
-    def _sweep_chunks(self, writing: Writing) -> list[bytes]:
-        if self.sweep_since == 0:
-            return []
-        part = list(islice(self.sweep, self.sweep_part))
-        self.sweep_over = len(part) < self.sweep_part
-        chunks = []
-        for name, book in self.books.items():
-            own = [entity for owner, entity in part if owner == name]
-            for at in range(0, len(own), self.settings.rows_per_slice):
-                clean = book.take_clean(own[at : at + self.settings.rows_per_slice])
-                if clean:
-                    chunks.append(self._pack(name, clean))
-                    writing.rows += len(clean)
-        return chunks
 
     def _stage(self, chunks: list[bytes]) -> list[Effect]:
         assert self.writing is not None

@@ -20,7 +20,6 @@ class CutPolicy:
         self.interval_max = settings.checkpoint_ms
         self.interval = max(1, settings.checkpoint_ms // FIRST_PART)
         self.last = now
-        self.interval = min(self.interval * 2, self.interval_max)
         self.log_bytes = 0
         self.changed = False  # anything was applied since the last cut
 

@@ -13,21 +13,22 @@ import xxhash
 
 from holdfast.core.cache import CachedBook
 from holdfast.core.entities import Rows, canonical_of
-from holdfast.core.errors import ApplicationError
 from holdfast.core.images import Images
 from holdfast.core.keys import key_hash
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
 from holdfast.worker.effects import Effect, FoldRows
+from holdfast.worker.events import RowsFolded
 
+SPACES = 1 << 16  # numbers of steps
 FOLD_ROWS = 2000  # in one transaction: some milliseconds
 
 StoredRow = tuple[int, bytes, bytes | None]
 
 
 def row_space(step: str) -> int:
-    """The number under which a step's rows are kept: it must not change when steps are added."""
-    return xxhash.xxh3_64_intdigest(step.encode()) & 0xFFFF
+    """The number under which a step's rows are kept, unless another step has it: records of checkpoints know."""
+    return xxhash.xxh3_64_intdigest(step.encode("utf-8", "surrogatepass")) % SPACES
 
 
 class Folding:
@@ -36,13 +37,29 @@ class Folding:
     def __init__(self, books: Mapping[str, CachedBook], registry: TypeRegistry) -> None:
         self.books = books
         self.registry = registry
-        self.spaces = {name: row_space(name) for name in books}
-        if len(set(self.spaces.values())) < len(self.spaces):
-            raise ApplicationError("two stateful steps can't be told apart by the hash of their names: rename one")
+        self.spaces: dict[str, int] = {}  # step -> number of its rows
+        self.take_over({}, {})
         self.rows: list[StoredRow] = []  # taken, not yet folded
         self.checkpoint = 0
         self.at = 0
         self.under_way = False
+
+    def take_over(self, spaces: Mapping[str, int], renamed: Mapping[str, str]) -> None:
+        """Keep the numbers that rows were written under, also of steps that have another name now."""
+        before = {renamed.get(name, name): space for name, space in spaces.items()}
+        self.spaces = {name: before[name] for name in self.books if name in before}
+        taken = set(before.values())
+        for name in self.books:
+            if name not in self.spaces:
+                space = row_space(name)
+                while space in taken:
+                    space = (space + 1) % SPACES
+                taken.add(space)
+                self.spaces[name] = space
+
+    def awaits(self, event: RowsFolded) -> bool:
+        """Whether this is the answer to the last order."""
+        return self.under_way and (event.checkpoint, event.chunk) == (self.checkpoint, self.at)
 
     @property
     def is_over(self) -> bool:

@@ -101,11 +101,20 @@ class Intake:
         per_round = self.bytes_per_record * ROUND * max(partitions, 1)
         return max(1, int(self.bytes_wanted / per_round))
 
+    def stop(self) -> None:
+        """Ask for no more. Rounds that are not complete yet are given up: the next life reads them again."""
+        self.stopping = True
+        if not self.live and any(p.asked for p in self.partitions):
+            for partition in self.partitions:
+                partition.waiting.clear()
+
     def read(self, event: SourceRead) -> None:
         """Records have come."""
         partition = self.partitions[event.partition]
         assert partition.asked, "a block that nobody asked for"
         partition.asked = False
+        if self.stopping and not self.live:
+            return
         partition.waiting.append(event)
         if event.count:
             self.bytes_per_record += (len(event.raw) / event.count - self.bytes_per_record) * 0.5

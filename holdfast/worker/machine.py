@@ -11,31 +11,23 @@ most `epochs_in_flight` epochs are closed and not applied.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from holdfast.core.cache import CachedBook, canonical_keys
+from holdfast.core.cache import CachedBook
 from holdfast.core.entities import Rows
 from holdfast.core.epochs import Epoch
-from holdfast.core.errors import (
-    ApplicationError,
-    DamagedError,
-    HoldfastError,
-    ProcessingError,
-    ValueTypeError,
-)
+from holdfast.core.errors import ApplicationError, DataDirectoryError, HoldfastError, ProcessingError, ValueTypeError
 from holdfast.core.pipeline import Pipeline, ReturnNeededError
 from holdfast.core.plan import Plan
-from holdfast.core.turns import greatest
 from holdfast.core.types import TypeRegistry
 from holdfast.replication.progress import Progress
-from holdfast.worker.apply import Apply, Load, Stopped
+from holdfast.worker.apply import Apply, Place, Stopped
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
-from holdfast.worker.effects import AppendLog, Effect, Finish, LoadRows, Return, WakeAt
+from holdfast.worker.effects import AppendLog, Effect, Finish, Return, WakeAt
 from holdfast.worker.events import (
     CheckpointCompleted,
     ChunksRead,
@@ -53,28 +45,14 @@ from holdfast.worker.events import (
     Ticked,
     TokenTaken,
 )
-from holdfast.worker.fold import Folding, row_space
+from holdfast.worker.fold import Folding
 from holdfast.worker.intake import Intake
 from holdfast.worker.returning import Returning
 from holdfast.worker.settings import Settings as Settings
+from holdfast.worker.statistics import Statistics as Statistics
+from holdfast.worker.work import Work
 
 SELF = 0  # the only member
-
-
-@dataclass(slots=True)
-class Statistics:
-    """What a worker has done in this life, for progress and summary."""
-
-    records: int
-    outputs: int
-    skipped: dict[str, int]  # step -> calls that failed and were skipped or became dead letters
-    epochs: int
-    checkpoints: int
-    entities: int
-    replayed: int
-    epoch: int  # applied
-    sealed: int
-    resumed_from: int  # epoch of the checkpoint
 
 
 class Worker:
@@ -95,22 +73,20 @@ class Worker:
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
         self.folding = Folding(cached, registry)
         self.returning = Returning(books, renamed, registry, settings, self.folding)
-        self.intake = Intake(len(partitions), settings, live=plan.live, times=self._times)
+        self.intake = Intake(len(partitions), settings, live=plan.live, times=self.pipeline.block_time)
         self.apply = Apply(self.pipeline, live=plan.live, slice_records=settings.slice_records)
         self.delivery = Delivery(len(plan.sinks))
         self.checkpoints = Checkpoints(books, self.sink_names, registry, settings, self.folding)
         self.cuts = CutPolicy(settings, 0)
         self.progress = Progress([SELF], 0)
-        self.logged: deque[Epoch] = deque()  # closed, not yet applied
-        self.work: Generator[Load, None, Stopped | None] | None = None  # an epoch that waits for entities
-        self.loading: tuple[CachedBook, list[Any]] | None = None  # what it waits for
+        self.work = Work(self.apply, self.folding)
+        self.logged = self.work.logged
         self.stopped: Stopped | None = None
         self.stopping = False
         self.running = False  # the return is over
         self.finished = False
         self.now = 0
         self.work_began: int | None = None  # when the epoch just applied was begun
-        self.waited_for = 0  # the epoch that work last waited for
         self.wake: int | None = None
         self.first_output = [0] * len(plan.sinks)
         self.made = 0  # checkpoints
@@ -126,7 +102,7 @@ class Worker:
             ChunksStaged: lambda e: self.checkpoints.chunks_staged(e.checkpoint, e.chunks),
             SinksSynced: lambda e: self.checkpoints.sinks_synced(e.checkpoint),
             CheckpointCompleted: self._completed,
-            RowsLoaded: self._rows_loaded,
+            RowsLoaded: self.work.rows_loaded,
             RowsFolded: self._rows_folded,
             Ticked: lambda e: [],
             StopAsked: self._stop_asked,
@@ -140,7 +116,7 @@ class Worker:
         try:
             effects = self._handlers[type(event)](event)
             if self.running:
-                effects += self._advance(works=type(event) in (Ticked, RowsLoaded))
+                effects += self._advance(event)
         except ReturnNeededError as needed:
             return self._return(Return(self.settings.careful | {needed.step}, None, None))
         except ValueTypeError as error:
@@ -157,11 +133,10 @@ class Worker:
 
     def _started(self, event: Started) -> list[Effect]:
         self.cuts.last = event.now
-        effects = self.returning.started(event)
-        if event.log_tail < self.returning.epoch:
-            what = f"it ends with epoch {event.log_tail}, the checkpoint with {self.returning.epoch}"
-            return self._finish(DamagedError("log", what), ended=False)
-        return effects or self._returned()
+        try:
+            return self.returning.started(event) or self._returned()
+        except DataDirectoryError as error:
+            return self._finish(error, ended=False)
 
     def _chunks_read(self, event: ChunksRead) -> list[Effect]:
         for chunk in event.chunks:
@@ -172,10 +147,10 @@ class Worker:
         return self.folding.begin(self.returning.record.checkpoint) or self._returned()
 
     def _rows_folded(self, event: RowsFolded) -> list[Effect]:
+        if not self.folding.awaits(event):
+            return []
         effects = self.folding.go_on()
-        if not effects and not self.running:
-            return self._returned()
-        return effects
+        return effects if effects or self.running else self._returned()
 
     def _returned(self) -> list[Effect]:
         """The state of the checkpoint is restored: everything starts at its epoch."""
@@ -192,7 +167,7 @@ class Worker:
         self.progress.advance(SELF, durable=returning.tail)
         if record is not None:
             self.checkpoints.restore(record)
-            self.apply.skip = record.skip
+            self.apply.skip = Place(record.skip, record.fired)
             self.apply.time = self.intake.time = record.time
             if record.ended and returning.tail == epoch:
                 return self._finish(None, ended=True)
@@ -207,15 +182,9 @@ class Worker:
 
     # --- intake and log
 
-    def _times(self, partition: int, raw: bytes) -> int | None:
-        """The greatest record time of a block; None where the source has no times."""
-        if self.pipeline.record_times(partition, []) is None:
-            return None
-        times = self.pipeline.record_times(partition, self.pipeline.decode(partition, raw))
-        return None if times is None else greatest(times)
-
     def _source_read(self, event: SourceRead) -> list[Effect]:
-        self.intake.read(event)
+        if self.final is None:  # what comes after the last cut is read again in the next life
+            self.intake.read(event)
         return []
 
     def _log_synced(self, event: LogSynced) -> list[Effect]:
@@ -232,15 +201,16 @@ class Worker:
         self.progress.advance(SELF, replicated=self.apply.applied, delivered=self.delivery.delivered)
 
     def _stop_asked(self, event: Event) -> list[Effect]:
-        self.stopping = self.intake.stopping = True
+        self.stopping = True
+        self.intake.stop()
         return []
 
     # --- the way forward, after every event
 
-    def _advance(self, *, works: bool) -> list[Effect]:
+    def _advance(self, event: Event) -> list[Effect]:
         """What can be done now. Epochs are applied only when all that has happened was heard: then comes Ticked."""
         effects = self._close_epochs()
-        if works:
+        if isinstance(event, Ticked | RowsLoaded):
             effects += self._apply_epoch()
         if self.finished:
             return effects
@@ -248,7 +218,7 @@ class Worker:
         effects += self._checkpoint()
         effects += self._end()
         if not self.finished:
-            effects += self._set_wake()
+            effects += self._set_wake(again=isinstance(event, Ticked))
         return effects
 
     def _close_epochs(self) -> list[Effect]:
@@ -257,7 +227,7 @@ class Worker:
             return []
         if not self.returning.is_over:
             return [] if self.logged else self.returning.ask()
-        effects: list[Effect] = [] if self.intake.opened else self.intake.open()
+        effects: list[Effect] = [] if self.intake.opened or self.stopping else self.intake.open()
         while self._may_close():
             if self.intake.is_ready:
                 epoch = self.intake.cut(self.now)
@@ -284,63 +254,30 @@ class Worker:
         """With live sources a due timer alone opens an epoch."""
         if not self.plan.live or self.stopping or self.intake.has_ended or self.logged:
             return False
-        due = self._next_alarm()
+        due = self.pipeline.next_due()
         return due is not None and due <= self.now
-
-    def _next_alarm(self) -> int | None:
-        return min((d for book in self._timed_books() if (d := book.next_due()) is not None), default=None)
-
-    def _timed_books(self) -> list[Any]:
-        return [book for book in self.pipeline.books.values() if book.timed] if self.plan.timed else []
 
     def _apply_epoch(self) -> list[Effect]:
         """Apply what is durable: one epoch, so that nothing waits for more than one; `busy` says if there are more."""
-        effects: list[Effect] = []
-        began = self.now
-        self._note_waiting()
-        while self._may_apply():
-            if self.work is None:
-                self.work = self.apply.run(self.logged[0], self._limit(self.logged[0]))
-            try:
-                effects += self._load(next(self.work))
-            except StopIteration as end:
-                self.work = None
-                effects += self._applied(self.logged[0], end.value)
-                self.work_began = began
-                if self.running:
-                    effects += self.checkpoints.slice()
-                    effects += self._begin_checkpoint_if_due()
-                break
+        if self.work.meets_commit(self.progress.durable):
+            self.intake.waited()
+        if not self._may_apply():
+            return []
+        epoch = self.logged[0]
+        effects = self.work.go_on(self._limit(epoch))
+        if self.work.under_way is not None:
+            return effects
+        self.work_began = self.now
+        effects += self._applied(epoch, self.work.stopped)
+        if self.running:
+            effects += self.checkpoints.slice()
+            effects += self._begin_checkpoint_if_due()
         return effects
 
-    def _note_waiting(self) -> None:
-        """Work that waits for a commit wants larger epochs."""
-        if self.logged and self.progress.durable < self.logged[0].number != self.waited_for:
-            self.waited_for = self.logged[0].number
-            self.intake.waited()
-
-    def _load(self, load: Load) -> list[Effect]:
-        """The work wants entities: what is not in memory is read."""
-        book = self.pipeline.books[load[0]]
-        if not isinstance(book, CachedBook):
-            return []
-        lookups = book.missing(load[1])
-        if not lookups:
-            return []
-        self.loading = (book, lookups)
-        return [LoadRows(row_space(self.plan.steps[load[0]].name), canonical_keys(lookups))]
-
-    def _rows_loaded(self, event: RowsLoaded) -> list[Effect]:
-        assert self.loading is not None, "rows that nobody asked for"
-        book, lookups = self.loading
-        self.loading = None
-        book.load(lookups, event.images)
-        return []
-
     def _may_apply(self) -> bool:
-        if self.stopped is not None or not self.logged or self.loading is not None:
+        if self.stopped is not None or not self.logged or self.work.loading is not None:
             return False
-        if self.work is not None:
+        if self.work.under_way is not None:
             return True
         if any(book.is_crowded for book in self.folding.books.values()) and self._is_writing():
             return False
@@ -348,19 +285,20 @@ class Worker:
             return False
         return self.apply.applied - self.progress.delivered <= self.settings.undelivered_max
 
-    def _limit(self, epoch: Epoch) -> int | None:
+    def _limit(self, epoch: Epoch) -> Place | None:
         stop_before = self.settings.stop_before
-        return stop_before[1] if stop_before is not None and epoch.number == stop_before[0] else None
+        return Place(*stop_before[1:]) if stop_before is not None and epoch.number == stop_before[0] else None
 
     def _applied(self, epoch: Epoch, stopped: Stopped | None) -> list[Effect]:
         """An epoch was worked off, or as much of it as can be."""
         if stopped is not None and stopped.touched:
-            return self._return(Return(self.settings.careful, (epoch.number, stopped.skip), stopped.error))
+            return self._return(Return(self.settings.careful, (epoch.number, *stopped.skip), stopped.error))
         if stopped is None:
             self.logged.popleft()
         else:
             self.stopped = replace(stopped, error=stopped.error or self.settings.stop_error)
-            self.stopping = self.intake.stopping = True
+            self.stopping = True
+            self.intake.stop()
         self.cuts.applied(sum(len(chunk.raw) for chunk in epoch.chunks))
         effects = self.delivery.hand_out(epoch.number, self.pipeline.take_outputs(), durable=self.progress.durable)
         self._note_delivered()
@@ -385,12 +323,14 @@ class Worker:
         record = Record(
             checkpoint=last.checkpoint + 1 if last is not None else 1,
             epoch=self.apply.applied,
-            skip=self.apply.skip,
+            skip=self.apply.skip.records,
+            fired=self.apply.skip.fired,
             time=self.apply.time,
             generation=self.settings.generation,
             ended=ended,
             clean=clean,
             rows=0,
+            spaces=self.folding.spaces,
         )
         self.cuts.made(self.now)
         self.made += 1
@@ -415,7 +355,8 @@ class Worker:
         return effects
 
     def _completed(self, event: CheckpointCompleted) -> list[Effect]:
-        return [*self.checkpoints.completed(event.checkpoint), *self.folding.begin(event.checkpoint)]
+        effects = self.checkpoints.completed(event.checkpoint)
+        return [*effects, *self.folding.begin(event.checkpoint)] if effects else []
 
     # --- the end
 
@@ -452,13 +393,18 @@ class Worker:
         self.finished, self.running = True, False
         return [order]
 
-    def _set_wake(self) -> list[Effect]:
-        """When there is something to do although nothing happens."""
-        times = [None if self._is_writing() else self.cuts.due_at()]
-        if self.plan.live and not self.intake.has_ended:
-            times.append(self._next_alarm())
-        wake = min((t for t in times if t is not None), default=None)
-        if wake == self.wake:
+    def _set_wake(self, *, again: bool) -> list[Effect]:
+        """When there is something to do although nothing happens. What is under way brings an answer before.
+
+        `again` repeats the order, for it may have been carried out: a clock that was set back could say "not yet" since.
+        """
+        times: list[int | None] = [None]
+        if not self.logged and self.returning.is_over and not self._is_ending():
+            times.append(None if self._is_writing() else self.cuts.due_at())
+            if self.plan.live and not self.stopping and self._may_close():
+                times.append(self.pipeline.next_due())
+        wake = min((time for time in times if time is not None), default=None)
+        if wake == self.wake and not (again and wake is not None):
             return []
         self.wake = wake
         return [WakeAt(wake)]

@@ -8,10 +8,12 @@ epochs are applied again in the window that intake uses, and sinks compare what 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast.core.entities import Book
 from holdfast.core.epochs import Epoch
+from holdfast.core.errors import CodeChangedError, DamagedError
 from holdfast.core.images import Images, unpack
 from holdfast.core.types import TypeRegistry
 from holdfast.worker.checkpoint import SINK_STEP, SOURCE_STEP, Record
@@ -46,12 +48,20 @@ class Returning:
         self.sinks: dict[str, tuple[int, Any]] = {}  # name -> (number, token)
 
     def started(self, event: Started) -> list[Effect]:
-        """The stores are open. The next is to read the checkpoint, if there is one."""
+        """The stores are open. The next is to read the checkpoint, if there is one. DataDirectoryError if it can't be."""
         self.tail = event.log_tail
         if event.record is None:
             return []
-        self.record = Record.unpack(event.record)
-        self.read = self.record.epoch
+        record = self.record = Record.unpack(event.record)
+        needed = record.epoch + (1 if record.skip or record.fired else 0)
+        if self.tail < needed:
+            raise DamagedError("log", f"it ends with epoch {self.tail}, the checkpoint needs epoch {needed}")
+        if record.spaces and self.books and not self.folding.books:
+            raise CodeChangedError(
+                "entities_in_memory was taken away, but the entities are stored for being loaded one by one; set it again"
+            )
+        self.folding.take_over(record.spaces, self.renamed)
+        self.read = record.epoch
         return [ReadChunks()]
 
     @property
@@ -62,6 +72,7 @@ class Returning:
     def restore(self, chunk: bytes) -> None:
         """One checkpoint chunk; later ones replace what earlier ones held."""
         images = unpack(chunk, self.registry)
+        images = replace(images, step=self.renamed.get(images.step, images.step))
         if images.step == SOURCE_STEP:
             self.partitions.update(zip(images.keys, images.states, strict=True))
         elif images.step == SINK_STEP:
@@ -72,7 +83,7 @@ class Returning:
             self._restore_entities(images)
 
     def _restore_entities(self, images: Images) -> None:
-        book = self.books.get(self.renamed.get(images.step, images.step))
+        book = self.books.get(images.step)
         assert book is not None, f"the checkpoint holds entities of a step {images.step!r} that the application lacks"
         for key in images.removed:
             book.entities.pop(key, None)

@@ -23,5 +23,5 @@ class Settings:
     replay_bytes: int = 1024 * 1024  # of the log, read at a time
     entities_in_memory: int | None = None
     careful: frozenset[int] = frozenset()  # steps that work carefully (or, sinks, encode at once) from the start
-    stop_before: tuple[int, int] | None = None  # (epoch, records of it to work off), then end with `stop_error`
+    stop_before: tuple[int, int, bool] | None = None  # (epoch, and the place in it), then end with `stop_error`
     stop_error: HoldfastError | None = None

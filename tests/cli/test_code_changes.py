@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.command import COUNT, TICKER, append, counted, holdfast, last_line, running, wait_for, write, write_lines
 
-DATACLASS = '''
+DATACLASS = """
 from dataclasses import dataclass
 
 import holdfast as hf
@@ -35,7 +35,7 @@ app = hf.Application("totals")
 app.source(hf.sources.TextFile("input.txt")).key_by(by_length).stateful(count, state=Total).sink(
     hf.sinks.JsonLines("output.jsonl")
 )
-'''
+"""
 OTHER_SPLIT = COUNT.replace("return line.split()", "return [word for word in line.split()]")
 KILL = "between-apply-and-delivery:1"
 
@@ -123,7 +123,11 @@ def test_a_function_that_failed_can_be_mended(tmp_path: Path) -> None:
         ("count: int = 0", "count: int = 0\n    new: int = 7", None),
         ("count: int = 0", "total: int = 0", "Total"),
         ("count: int = 0", "count: int = 0\n    new: int = None  # type: ignore", None),
-        (".stateful(count, state=Total)", '.stateful(count, state=Total, name="renamed")', "step 'count': removed or renamed"),
+        (
+            ".stateful(count, state=Total)",
+            '.stateful(count, state=Total, name="renamed")',
+            "step 'count': removed or renamed",
+        ),
         (".stateful(count, state=Total)", '.stateful(count, state=Total, name="renamed", was="count")', None),
         ("class Total:", "class Sum:", "Total became Sum"),
         ('"input.txt")', '"input.txt"), name="lines"', "source 'source' was removed or renamed"),

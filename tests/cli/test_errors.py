@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.command import COUNT, append, counted, holdfast, last_line, write, write_lines
 
-JSON = '''
+JSON = """
 import holdfast as hf
 
 
@@ -21,7 +21,7 @@ def amount(order: dict) -> int:
 
 app = hf.Application("orders")
 app.source(hf.sources.JsonLines("orders.jsonl")).map(amount).sink(hf.sinks.JsonLines("amounts.jsonl"))
-'''
+"""
 UNSTABLE = COUNT.replace("return word, len(state)", "import time\n    return word, time.time_ns()")
 
 
@@ -89,10 +89,10 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_space(
     if full == "output":
         text = COUNT.replace("output.jsonl", "small/output.jsonl")
     write(tmp_path, text)
-    write_lines(tmp_path, 30_000)
+    write_lines(tmp_path, 60_000)
     ballast = small_disk / "ballast"
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    ballast.write_bytes(bytes(free - (6 << 20 if full == "data" else 1 << 20)))
+    ballast.write_bytes(bytes(free - (3 << 20 if full == "data" else 1 << 20)))
 
     done = holdfast(tmp_path, "run", "app.py", "--data", data)
 

@@ -1,4 +1,4 @@
-"""What a run refuses to touch: one clear line, the right exit code, nothing lost, and on it goes once the cause is gone."""
+"""What a run refuses to touch: one clear line, the exit code, nothing lost; once the cause is gone, on it goes."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_an_output_that_is_not_ours_is_refused_and_kept(folder: Path) -> None:
 
 
 def test_two_sinks_with_one_file_are_refused(folder: Path) -> None:
-    write(folder, COUNT + '\napp.sources[0]\n')
+    write(folder, COUNT + "\napp.sources[0]\n")
     text = COUNT.replace(
         '    .sink(hf.sinks.JsonLines("output.jsonl"))\n)',
-        ')\nwords = app\n',
+        ")\nwords = app\n",
     )
     text = text.replace("(\n    app.source", "stream = (\n    app.source").replace("words = app\n", "")
     text += '\nstream.sink(hf.sinks.JsonLines("output.jsonl"))\nstream.sink(hf.sinks.JsonLines("./output.jsonl"))\n'
