@@ -15,7 +15,7 @@ from holdfast.chaos.outputs import SimulatedFileWriter
 from holdfast.chaos.planting import Ground, Mutant
 from holdfast.connectors.file_writer import FileWriter
 from holdfast.core.cache import CachedBook
-from holdfast.core.entities import GONE, Book
+from holdfast.core.entities import GONE, Book, Rows
 from holdfast.core.errors import NonDeterminismError
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
@@ -239,29 +239,25 @@ def _encode_late(ground: Ground) -> None:
 
 @mutant("early-encode-dropped", "an entity that is changed before its slice is encoded first")
 def _early_encode_dropped(ground: Ground) -> None:
-    ground.after(Book, "touch", lambda _, book, entity: book.early.clear())
+    ground.after(Book, "touch", lambda _, book, entity: setattr(book, "early", Rows(timed=book.timed)))
 
 
 @mutant("tombstones-lost", "a checkpoint says which entities are gone")
 def _tombstones_lost(ground: Ground) -> None:
-    _change_packed_rows(ground, lambda rows: [row for row in rows if row.state is not GONE])
+    _before_packing(ground, lambda rows: rows.removed.clear())
 
 
 @mutant("timers-lost", "an entity's timers lie in its image")
 def _timers_lost(ground: Ground) -> None:
-    def without(rows: list[Any]) -> list[Any]:
-        for row in rows:
-            row.timers = {} if row.timers is not None else None
-        return rows
+    def forget(rows: Rows) -> None:
+        for timers in rows.timers or ():
+            timers.clear()
 
-    _change_packed_rows(ground, without)
+    _before_packing(ground, forget)
 
 
-def _change_packed_rows(ground: Ground, change: Callable[[list[Any]], list[Any]]) -> None:
-    def make(original: Any) -> Any:
-        return lambda step, rows, registry: original(step, rows if step.startswith("$") else change(list(rows)), registry)
-
-    ground.replace(checkpoint, "pack", make)
+def _before_packing(ground: Ground, change: Callable[[Rows], None]) -> None:
+    ground.before(checkpoint, "pack", lambda step, rows, registry: change(rows))
 
 
 # --- checkpoints
@@ -357,10 +353,10 @@ def _deleted_row_read(ground: Ground) -> None:
 
 @mutant("row-of-deleted-kept", "folding deletes the rows of deleted entities")
 def _row_of_deleted_kept(ground: Ground) -> None:
-    def live(folding: Folding, step: str, rows: Any) -> Any:
-        return folding, step, [row for row in rows if row.state is not GONE]
+    def keep(_: object, folding: Folding, *rest: Any) -> None:
+        folding.rows = [row for row in folding.rows if row[2] is not None]
 
-    ground.replace(Folding, "take", lambda original: lambda *given: original(*live(*given)))
+    ground.after(Folding, "take", keep)
 
 
 @mutant("fold-not-repeated", "a start folds the checkpoint that its last life may not have folded")
@@ -412,13 +408,13 @@ def _torn_tail_refused(ground: Ground) -> None:
     ground.before(FileWriter, "_write_over_standing", refuse)
 
 
-@mutant("end-undelivered", "an end waits until the sinks have everything")
-def _end_undelivered(ground: Ground) -> None:
-    def pretend(worker: Worker) -> None:
-        worker.delivery.waiting.clear()
-        worker.delivery.delivered = worker.apply.applied
+@mutant("read-after-final-cut", "what is read after the last cut is left to the next life")
+def _read_after_final_cut(ground: Ground) -> None:
+    def read(worker: Worker, event: events.SourceRead) -> list[Any]:
+        worker.intake.read(event)
+        return []
 
-    ground.before(Worker, "_end", pretend)
+    ground.instead(Worker, "_source_read", read)
 
 
 @mutant("end-unsaved", "an end makes a checkpoint of everything")

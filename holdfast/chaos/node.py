@@ -21,14 +21,17 @@ from holdfast.chaos.options import SLOW_TIMES, TAIL, Options
 from holdfast.chaos.outputs import Output
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.trace import Trace
+from holdfast.chaos.verdict import Snapshot
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker import effects, events
+from holdfast.worker.checkpoint import Record
 from holdfast.worker.effects import Effect
 from holdfast.worker.events import Event
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
+SNAPSHOTS = 0.1  # of the checkpoints are compared with the reference, beside those that a start found
 EPOCH_MS = 1_700_000_000_000  # the node's clock when the world begins
 
 
@@ -60,6 +63,7 @@ class Node:
         self.finish: effects.Finish | None = None  # how the last process ended, while none is running
         self.life: Life | None = None
         self.boundaries = 0
+        self.snapshots: list[Snapshot] = []
         self._schedule = schedule
         self._random = streams["node"]
         self._latencies = {name: streams[f"latency of {name}"] for name in options.latencies_ms}
@@ -88,7 +92,17 @@ class Node:
         log, state = self._stores = (MemoryLog(self.disk), MemoryState(self.disk))
         self._trace.note(self._schedule.now, f"start {self._process}: log {log.base()}..{log.tail()}")
         self._invariants.opened(log, state)
+        self._take_snapshot()
         self._live()
+
+    def _take_snapshot(self) -> None:
+        """Keep what a complete checkpoint holds for the verdict, unless it lies inside an epoch."""
+        assert self._stores is not None
+        state = self._stores[1]
+        packed = state.record()
+        record = Record.unpack(packed) if packed is not None else None
+        if record is not None and not record.skip and not record.fired:
+            self.snapshots.append(Snapshot.take(record, state))
 
     def _note_leftovers(self) -> None:
         contents = self.disk.state.contents
@@ -180,6 +194,8 @@ class Node:
     def done(self, work: Work) -> None:
         self._trace.done(self._schedule.now, work.order)
         self._invariants.done(work.order)
+        if isinstance(work.order, effects.CompleteCheckpoint) and self._random.random() < SNAPSHOTS:
+            self._take_snapshot()
         self._boundary(f"done {type(work.order).__name__}")
 
     def handled(self, event: Event, given: Sequence[Effect]) -> None:

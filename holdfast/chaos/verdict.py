@@ -1,28 +1,60 @@
-"""Whether a world kept the promise: its outputs, byte for byte, and its entities against the reference's.
+"""Whether a world kept the promise: its outputs, byte for byte, and what its starts found, against the reference.
 
 The reference gets the same input and the epoch table that the log kept: cuts and times are the world's, all else follows.
-Entities are read from the disk, without the machine: what the last complete checkpoint holds is what counts.
+What a start finds on the disk is read here without the machine, and compared with the reference's entities, positions and
+output numbers at that cut; so a checkpoint that is wrong is found even where no output would show it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.chaos.outputs import Output, Violation
 from holdfast.chaos.subject import Build, Records
 from holdfast.core import keys
-from holdfast.core.entities import canonical_of, user_key
+from holdfast.core.application import Application
+from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import HoldfastError
 from holdfast.core.images import unpack
 from holdfast.core.reference import Reference, RunStoppedError
-from holdfast.core.values import decode, encode
+from holdfast.core.turns import ROUND
+from holdfast.core.types import TypeRegistry
+from holdfast.core.values import encode
 from holdfast.storage.memory import MemoryState
-from holdfast.worker.fold import row_space
+from holdfast.worker.checkpoint import SINK_STEP, SOURCE_STEP, Record
 
-SYSTEM = "$"  # names of steps that begin so are the system's own
+Place = tuple[str, bytes]  # step, canonical key
+Held = dict[Place, tuple[bytes, tuple[tuple[str, int], ...]]]  # image, timers
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A complete checkpoint as the disk held it."""
+
+    record: Record
+    chunks: list[bytes]
+    rows: list[tuple[int, bytes, bytes]]
+
+    @property
+    def epoch(self) -> int:
+        """Where its cut was made."""
+        return self.record.epoch
+
+    @classmethod
+    def take(cls, record: Record, state: MemoryState) -> Snapshot:
+        """What stands there now."""
+        return cls(record, [chunk for _, chunk in state.chunks()], list(state.all_rows()))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where the reference stood between two turns."""
+
+    entities: Held
+    outputs: dict[str, int]  # sink -> how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +63,75 @@ class Expected:
 
     outputs: list[list[bytes]]  # per sink, in order
     error: str | None  # of the record that it stopped at
-    reference: Reference
+    cuts: dict[int, Cut]  # by epoch, of those that were asked for and reached
 
 
-def expect(build: Build, records: Records, rows: Sequence[EpochRow]) -> Expected:
-    """Run the reference over what was logged."""
-    reference = Reference(build.application)
+class WatchedReference(Reference):
+    """Notes where it stands before some of its turns."""
+
+    def __init__(self, application: Application, registry: TypeRegistry, wanted: Mapping[int, int]) -> None:
+        """`wanted` is turn -> epoch that is over when the turn begins."""
+        super().__init__(application)
+        self.cuts: dict[int, Cut] = {}
+        self._registry = registry
+        self._wanted = wanted
+        self._turn = 0
+
+    def note(self) -> None:
+        """A turn begins, or all are over."""
+        if self._turn in self._wanted:
+            self.cuts[self._wanted[self._turn]] = Cut(self._held(), {k: len(v) for k, v in self.outputs.items()})
+        self._turn += 1
+
+    def _fire_timers(self, time: int) -> None:
+        self.note()
+        super()._fire_timers(time)
+
+    def _held(self) -> Held:
+        return {
+            (self._steps[index].name, keys.canonical(entity.key)): (
+                encode(entity.state, self._registry),
+                tuple(sorted((name, due) for name, (due, _) in entity.timers.items())),
+            )
+            for index, entities in self._entities.items()
+            for entity in entities.values()
+        }
+
+
+def expect(build: Build, records: Records, rows: Sequence[EpochRow], epochs: set[int]) -> Expected:
+    """Run the reference over what was logged; it notes where it stands after `epochs`."""
+    reference = WatchedReference(build.application, build.registry, _turns_after(rows, epochs, live=build.plan.live))
     error = None
     try:
         outputs = reference.run(records, rows)
+        reference.note()
     except RunStoppedError as stopped:
         outputs, error = stopped.outputs, str(stopped)
-    images = [
-        [step.sink.image(value) for value in outputs[step.name]] for step in build.application.sinks
-    ]
-    return Expected(images, error, reference)
+    images = [[step.sink.image(value) for value in outputs[step.name]] for step in build.application.sinks]
+    return Expected(images, error, reference.cuts)
+
+
+def _turns_after(rows: Sequence[EpochRow], epochs: set[int], *, live: bool) -> dict[int, int]:
+    """Turn -> the epoch after which it begins."""
+    found = {}
+    turn = 0
+    for row in rows:
+        turn += 1 if live else max((-(-count // ROUND) for _, count, _, _ in row.parts), default=0)
+        if row.number in epochs:
+            found[turn] = row.number
+    return found
+
+
+def judge_rounds(rows: Sequence[EpochRow], lengths: Sequence[int]) -> None:
+    """Raise Violation unless each epoch took as many whole rounds of every partition: the cuts then change nothing."""
+    left = list(lengths)
+    for row in rows:
+        counts = {partition: count for partition, count, _, _ in row.parts}
+        rounds = max((-(-count // ROUND) for count in counts.values()), default=0)
+        for partition, remaining in enumerate(left):
+            if counts.get(partition, 0) != min(remaining, rounds * ROUND):
+                raise Violation(f"epoch {row.number} splits a round: {counts}, left before it were {left}")
+        left = [remaining - counts.get(partition, 0) for partition, remaining in enumerate(left)]
 
 
 def judge_outputs(outputs: Sequence[Output], expected: Expected, *, whole: bool) -> None:
@@ -64,37 +150,47 @@ def judge_error(error: HoldfastError | None, expected: Expected) -> None:
         raise Violation(f"ended with {found!r}, the reference with {expected.error!r}")
 
 
-def judge_entities(build: Build, state: MemoryState, reference: Reference) -> None:
-    """Raise Violation unless the checkpoint holds exactly the reference's entities."""
-    names = {step.index: step.name for step in build.application.stateful_steps}
-    wanted = {
-        (names[index], keys.canonical(entity.key)): encode(entity.state, build.registry)
-        for index, entities in reference._entities.items()
-        for entity in entities.values()
-    }
-    found = {
-        (step, canonical_of(lookup)): encode(entity_state, build.registry)
-        for (step, lookup), entity_state in entities_on_disk(build, state).items()
-    }
-    if found == wanted:
-        return
-    for place in sorted(wanted.keys() | found.keys()):
-        if wanted.get(place) != found.get(place):
-            raise Violation(f"entity {place}: {found.get(place)!r} on disk, {wanted.get(place)!r} in the reference")
+def judge_snapshot(build: Build, snapshot: Snapshot, rows: Sequence[EpochRow], expected: Expected) -> None:
+    """Raise Violation unless a checkpoint holds what the reference has at its cut."""
+    cut = expected.cuts.get(snapshot.epoch)
+    if cut is None:
+        return  # beyond the record that the reference stopped at
+    held, numbers, positions = _read(build, snapshot)
+    for place in sorted(held.keys() | cut.entities.keys()):
+        if held.get(place) != cut.entities.get(place):
+            raise Violation(
+                f"checkpoint at epoch {snapshot.epoch}: entity {place} is {held.get(place)!r},"
+                f" the reference has {cut.entities.get(place)!r}"
+            )
+    if numbers != cut.outputs:
+        raise Violation(f"checkpoint at epoch {snapshot.epoch}: outputs {numbers}, the reference has {cut.outputs}")
+    logged: dict[int, int] = {}
+    for row in rows[: snapshot.epoch]:
+        for partition, count, _, _ in row.parts:
+            logged[partition] = logged.get(partition, 0) + count
+    if positions != logged:
+        raise Violation(f"checkpoint at epoch {snapshot.epoch}: positions {positions}, the log has {logged}")
 
 
-def entities_on_disk(build: Build, state: MemoryState) -> dict[tuple[str, Any], Any]:
-    """(step, lookup key) -> state, from rows and then the chunks: those of them that are folded say the same."""
-    entities: dict[tuple[str, Any], Any] = {}
-    names = {row_space(step.name): step.name for step in build.application.stateful_steps}
-    for space, canonical, image in state.all_rows():
-        lookup = keys.lookup(user_key(canonical, build.registry))
-        entities[names[space], lookup] = decode(image, build.registry)
-    for _, chunk in state.chunks():
+def _read(build: Build, snapshot: Snapshot) -> tuple[Held, dict[str, int], dict[int, int]]:
+    """Entities, output numbers and positions of a checkpoint: its rows and then its chunks, oldest first."""
+    held: Held = {}
+    numbers: dict[str, int] = {}
+    positions: dict[int, int] = {}
+    names = {space: step for step, space in snapshot.record.spaces.items()}
+    for space, canonical, image in snapshot.rows:
+        held[names[space], canonical] = (image, ())
+    for chunk in snapshot.chunks:
         images = unpack(chunk, build.registry)
-        if images.step.startswith(SYSTEM):
-            continue
-        entities.update(zip([(images.step, key) for key in images.keys], images.states, strict=True))
-        for key in images.removed:
-            entities.pop((images.step, key), None)
-    return entities
+        states: list[Any] = images.states
+        if images.step == SINK_STEP:
+            numbers.update({name: number for name, (number, _) in zip(images.keys, states, strict=True)})
+        elif images.step == SOURCE_STEP:
+            positions.update({index: position[0] for index, position in zip(images.keys, states, strict=True)})
+        else:
+            timers: list[dict[str, int]] = images.timers if images.timers is not None else [{}] * len(states)
+            for key, state, own in zip(images.keys, states, timers, strict=True):
+                held[images.step, canonical_of(key)] = (encode(state, build.registry), tuple(sorted(own.items())))
+            for key in images.removed:
+                held.pop((images.step, canonical_of(key)), None)
+    return held, numbers, positions

@@ -50,15 +50,19 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
         return int(end.code or 0)
     arguments.owns_process = argv is None
     arguments.program = interpreter.own_command(with_module=not arguments.owns_process)
+    code = _carry_out(arguments, app)
+    if _is_worker(arguments):
+        interpreter.end(code)
+    return code
+
+
+def _carry_out(arguments: argparse.Namespace, app: Application | None) -> int:
     try:
         interpreter.check()
-        if arguments.owns_process and arguments.command in options.WORKERS:
+        if _is_worker(arguments):
             interpreter.fix_hash_seed()
             interpreter.tune()
-        code = _command(arguments.command)(arguments, app)
-        if arguments.owns_process and arguments.command in options.WORKERS:
-            interpreter.end(code)
-        return code
+        return _command(arguments.command)(arguments, app)
     except HoldfastError as error:
         return _report(error, error.exit_code, debug=arguments.debug)
     except BrokenPipeError:  # whoever read the report has gone
@@ -68,6 +72,11 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
         return 130
     except Exception as error:  # noqa: BLE001 - said in one line, with --debug in full
         return _report(error, DEFECT, debug=arguments.debug)
+
+
+def _is_worker(arguments: argparse.Namespace) -> bool:
+    """Whether this process is a worker's own: its interpreter is set up for that, and it ends at once."""
+    return arguments.owns_process and arguments.command in options.WORKERS
 
 
 def _command(name: str) -> Callable[[argparse.Namespace, Application | None], int]:

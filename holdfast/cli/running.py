@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     return 0
 
 
-def leave_outcome(scratch: Path, error: BaseException | None) -> None:
+def leave_outcome(scratch: Path, error: Exception | None) -> None:
     """Tell the parent, which compares outputs, how this run ended."""
     name, text = ("", "") if error is None else (type(error).__name__, str(error))
     code = getattr(error, "exit_code", DEFECT) if error is not None else 0

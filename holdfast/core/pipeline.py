@@ -10,6 +10,7 @@ What an epoch is, what is durable and what is delivered are the worker's busines
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -75,6 +76,7 @@ class Pipeline:
         self.careful = careful
         self.entities_in_memory = entities_in_memory
         self.track = plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
+        self.failures: list[tuple[Position, StoppedError]] | None = None  # where they are noted and stop nothing
         self.skipped: Counter[int] = Counter()
         self.skipped_in_slice: Counter[int] = Counter()
         self.times: dict[tuple[int, int], int] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
@@ -98,6 +100,8 @@ class Pipeline:
         """
         careful = self.careful_slices > 0
         if not careful:
+            for part in parts:
+                self._function(self._source_of(part), careful=False)  # what fails in making it is not the user's
             try:
                 for part in parts:
                     if Undecodable in set(map(type, part.records)):
@@ -171,7 +175,8 @@ class Pipeline:
         """When the earliest timer of all steps is due."""
         if not self.plan.timed:
             return None
-        return min((d for book in self.books.values() if book.timed and (d := book.next_due()) is not None), default=None)
+        dues = [book.next_due() for book in self.books.values() if book.timed]
+        return min((due for due in dues if due is not None), default=None)
 
     def _source(self, partition: int) -> Any:
         return self.plan.connector(self.plan.steps[self.partitions[partition][0]])
@@ -191,6 +196,17 @@ class Pipeline:
             ((turn.number, TIMER, at, step.index, canonical, name), lookup, name, version)
             for at, canonical, name, version, lookup in due
         ]
+
+    def note_failures(self) -> list[tuple[Position, StoppedError]]:
+        """From now on every call is guarded, and one that would stop is only noted. Nothing of it is to be kept."""
+        self.failures = []
+        self.track = True
+        self.careful = frozenset(self.books)
+        self.careful_slices = sys.maxsize
+        for outlet in self.outlets.values():
+            outlet.at_once, outlet.by_column = True, False
+        self.functions.clear()
+        return self.failures
 
     def drop_slice(self) -> None:
         """Forget what the sources' segments gave in this slice; no entity was touched yet."""
@@ -305,19 +321,25 @@ class Pipeline:
             step = self.plan.steps[index]
             failure = self._failure(step, error, key, message, position)
             if step.on_error == "stop":
-                raise StopBeforeError(position, failure.stopped()) from error
+                self._stop(position, failure, error)
+                return
             self.skipped_in_slice[index] += 1
             if isinstance(step.on_error, Step):
                 outlet = outlets[step.on_error.index]
                 try:
                     outlet.adder(segment.feeder)(failure.dead_letter())
                 except Exception as own:
-                    failure = replace(failure, step=step.on_error.name, error=error_text(own))
-                    raise StopBeforeError(position, failure.stopped()) from own
+                    self._stop(position, replace(failure, step=step.on_error.name, error=error_text(own)), own)
+                    return
                 if self.track:
                     outlet.columns[segment.feeder].positions.append(position)
 
         return fail
+
+    def _stop(self, position: Position, failure: Failure, error: Exception) -> None:
+        if self.failures is None:
+            raise StopBeforeError(position, failure.stopped()) from error
+        self.failures.append((position, failure.stopped()))
 
     def _failure(self, step: Step, error: Exception, key: Any, message: Any, position: Position) -> Failure:
         origin = TIMER_ORIGIN

@@ -2,8 +2,8 @@
 
 A position is a tuple: (turn, partition, number, *path) for what a record caused, (turn, TIMER, due, step, canonical
 key, timer's name, *path) for what a timer caused. TIMER sorts before every partition, so a turn's timers come before
-its records. Tuples compare lexicographically; two positions of one inlet never are equal and never of mixed types at one
-place, because they part at the latest where their message became several.
+its records. Tuples compare lexicographically; two positions of one inlet never are equal and never of mixed types at
+one place, because they part at the latest where their message became several.
 """
 
 from __future__ import annotations

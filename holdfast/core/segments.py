@@ -223,7 +223,7 @@ class SegmentWriter:
         self.depth -= 1
 
     def _outputs(self, *, many: bool, settles: bool) -> None:
-        """What a fast call returned, to the consumers. (They can't take an undeclared generator: it is met carefully.)"""
+        """What a fast call returned, to the consumers. (An undeclared generator fails there, and is met carefully.)"""
         step = self.segment.entry
         if many or not self.plan.consumers(step):
             self._line(f"r = hold_outputs(r, {self._copier(step)})")

@@ -17,7 +17,7 @@ from typing import cast
 
 from holdfast.connectors.contract import as_sink, as_source
 from holdfast.core.application import Application
-from holdfast.core.errors import DiskFullError, StorageError
+from holdfast.core.errors import DiskFullError, ProcessingError, StorageError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry, collect
 from holdfast.recovery.generation import successor
@@ -51,7 +51,7 @@ class Options:
 class Outcome:
     """How a run ended, for those who report it."""
 
-    error: BaseException | None = None
+    error: Exception | None = None
     ended: bool = False  # all inputs are worked off
     finished_before: bool = False  # there was nothing to do
     lives: int = 0
@@ -93,8 +93,11 @@ class EngineThread:
         started = time.monotonic()
         try:
             self._open_and_live()
-        except BaseException as error:  # noqa: BLE001 - the main thread reports it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the main thread reports it, whatever it is
             self.outcome.error = error
+        except BaseException as error:  # noqa: BLE001 - a user's function must not end the process unheard
+            self.outcome.error = ProcessingError(f"a function raised {type(error).__name__}: {error}")
+            self.outcome.error.__cause__ = error
         finally:
             self.outcome.seconds = time.monotonic() - started
             self._on_end()
@@ -189,6 +192,7 @@ class EngineThread:
             life.close()
             raise
         life.close()
+        life.raise_late()
         return end
 
 

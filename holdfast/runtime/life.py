@@ -114,6 +114,13 @@ class Life:
         for delivery in self._deliveries.values():
             delivery.close()
 
+    def raise_late(self) -> None:
+        """After `close`: raise what went wrong in a thread when the machine had ended already."""
+        while not self.inbox.empty():
+            late = self.inbox.get_nowait()
+            if isinstance(late, BaseException):
+                raise late
+
     def finish(self) -> None:
         """All is written: nothing may stand behind the last output. What this life did not open is looked at now."""
         for number, sink in enumerate(self._sinks):

@@ -64,9 +64,10 @@ class LogWriter:
 
     def _work(self) -> None:
         trims: list[int] = []
-        open_ = True
-        while open_ or trims:
-            epochs, open_ = self._collect(trims, wait=not trims)
+        closed = False
+        while trims or not closed:
+            epochs, told_to_close = self._collect(trims, wait=not trims)
+            closed |= told_to_close
             if epochs:
                 self._log.append(epochs)
                 self._done += len(epochs)
@@ -78,7 +79,7 @@ class LogWriter:
                     trims.clear()
 
     def _collect(self, trims: list[int], wait: bool) -> tuple[list[Epoch], bool]:
-        """Take everything that is queued, after waiting for something to come if asked to."""
+        """Take everything that is queued, after waiting for something to come if asked to; whether it was the end."""
         epochs: list[Epoch] = []
         try:
             job = self._jobs.get(block=wait)
@@ -89,5 +90,5 @@ class LogWriter:
                     epochs.append(job)
                 job = self._jobs.get(block=False)
         except queue.Empty:
-            return epochs, True
-        return epochs, False
+            return epochs, False
+        return epochs, True

@@ -35,7 +35,7 @@ PACE = "HOLDFAST_PACE"  # milliseconds by which each read of a file is held back
 PAGE = struct.Struct("<BxxxxxxxQQQ")
 PACED_EPOCH_BYTES = 2048
 PACED_CHECKPOINT_MS = 60
-PACED_ROWS_PER_SLICE = 16
+PACED_ROWS_PER_SLICE = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from holdfast.core.entities import Rows
 from holdfast.core.epochs import Epoch
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, StoppedError
 from holdfast.core.pipeline import Pipeline, StopBeforeError
 from holdfast.core.positions import TIMER, Position
 from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
 from holdfast.worker.exchange import Exchange
+from holdfast.worker.record import Record
 
 Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
 
@@ -99,6 +101,16 @@ class Apply:
         self.records = 0  # applied in this life
         self._last_time = 0
 
+    def begin_after(self, record: Record) -> None:
+        """Everything up to the checkpoint is applied."""
+        self.applied, self.skip, self.time = record.epoch, Place(record.skip, record.fired), record.time
+
+    def source_rows(self) -> Rows:
+        """The partitions' entities, as of the last epoch applied whole."""
+        rows = Rows()
+        rows.keys, rows.states = list(self.positions), list(self.positions.values())
+        return rows
+
     def run(self, epoch: Epoch, limit: Place | None) -> Generator[Load, None, Stopped | None]:
         """Apply an epoch; with a limit, only what lies before it."""
         assert epoch.number == self.applied + 1, "epochs are applied in order, each once"
@@ -125,6 +137,7 @@ class Apply:
     def _run_slice(self, piece: Slice, again: Again) -> Generator[Load, None, Stopped | None]:
         try:
             yield from self._stages(piece, again)
+            self.pipeline.collect()
         except StopBeforeError as stop:
             skip = piece.place(stop.position)
             if not stop.touched:
@@ -139,6 +152,21 @@ class Apply:
         self.records += piece.end - piece.start
         return None
 
+    def examine(self, epoch: Epoch) -> Generator[Load, None, StoppedError | None]:
+        """Which of the calls in the wake of the record (or the timers) behind `skip` is the first to fail, depth first.
+
+        Stage by stage another one may be met before. This touches entities: it is the last that a machine does.
+        """
+        chunks = [self._decoded(epoch, index) for index in range(len(epoch.chunks))]
+        clocks = {partition: position[3] for partition, position in self.positions.items()}
+        behind = Place(self.skip.records + 1) if self.skip.fired else Place(self.skip.records, fired=True)
+        failures = self.pipeline.note_failures()
+        for whole in self._slices(epoch, chunks, clocks):
+            piece = whole.between(self.skip, behind)
+            if piece is not None:
+                yield from self._stages(piece, Again(self.pipeline, epoch))
+        return min(failures, key=lambda failure: failure[0])[1] if failures else None
+
     def _stages(self, piece: Slice, again: Again) -> Generator[Load, None, None]:
         """Stage by stage: each step's messages are exchanged, its entities are in memory, then it is applied."""
         self.pipeline.compute(piece.parts, again)
@@ -148,7 +176,6 @@ class Apply:
                 yield step.index, column.keys
             self.pipeline.apply(step, column, piece.turn)
             self.exchange.settle(step)
-        self.pipeline.collect()
 
     # --- slices
 

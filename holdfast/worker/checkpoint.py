@@ -14,15 +14,15 @@ from enum import Enum
 from itertools import chain, islice, repeat
 from typing import Final
 
-import msgpack
-
 from holdfast.core.entities import Book, Entity, Rows
 from holdfast.core.errors import ValueTypeError
 from holdfast.core.images import pack
 from holdfast.core.types import TypeRegistry
+from holdfast.worker.apply import Apply
 from holdfast.worker.effects import CompleteCheckpoint, Effect, StageChunks, SyncSinks, TakeToken, TrimLog
 from holdfast.worker.events import TokenTaken
 from holdfast.worker.fold import Folding
+from holdfast.worker.record import Record as Record
 from holdfast.worker.settings import Settings
 
 ROWS_FREE: Final = 20_000  # on disk before compaction is worth a thought
@@ -38,45 +38,6 @@ class Phase(Enum):
     WRITING = "writing"  # slices, their staging and the sinks' tokens
     SYNCING = "syncing"  # the sinks
     COMPLETING = "completing"  # its record
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the store keeps of the last complete checkpoint, beside its chunks."""
-
-    checkpoint: int
-    epoch: int  # everything up to it is applied …
-    skip: int  # … and so many records of the epoch after it …
-    fired: bool  # … with the timers of the turn that begins there
-    time: int  # of the last turn
-    generation: int
-    ended: bool  # all sources had ended and everything was sealed
-    clean: bool  # made by a stop: nothing beyond it was delivered
-    rows: int  # on disk, in the chunks that count
-    spaces: dict[str, int]  # stateful step -> number of its rows; empty where all entities are in the chunks
-
-    def pack(self) -> bytes:
-        """As stored."""
-        packed: bytes = msgpack.packb(
-            [
-                self.checkpoint,
-                self.epoch,
-                self.skip,
-                self.fired,
-                self.time,
-                self.generation,
-                self.ended,
-                self.clean,
-                self.rows,
-                self.spaces,
-            ]
-        )
-        return packed
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> Record:
-        """What `pack` packed."""
-        return cls(*msgpack.unpackb(packed))
 
 
 @dataclass(slots=True)
@@ -127,6 +88,21 @@ class Checkpoints:
         self.rows_on_disk = record.rows
 
     # --- making one
+
+    def next_record(self, apply: Apply, *, ended: bool, clean: bool) -> Record:
+        """Of the checkpoint that would be begun now."""
+        return Record(
+            checkpoint=self.last.checkpoint + 1 if self.last is not None else 1,
+            epoch=apply.applied,
+            skip=apply.skip.records,
+            fired=apply.skip.fired,
+            time=apply.time,
+            generation=self.settings.generation,
+            ended=ended,
+            clean=clean,
+            rows=0,
+            spaces=self.folding.spaces,
+        )
 
     def begin(self, record: Record, sources: Rows, sinks: dict[int, int]) -> list[Effect]:
         """Freeze the cut. The tokens are taken in the sinks' order of deliveries, at this very place."""

@@ -37,6 +37,10 @@ class Delivery:
         own.number = own.delivered = number
         own.token = token
 
+    def numbers(self) -> dict[int, int]:
+        """Of the last output handed to each sink."""
+        return {index: own.number for index, own in enumerate(self.sinks)}
+
     def open(self, epoch: int) -> list[Effect]:
         """Open all sinks as of the checkpoint at `epoch`."""
         self.delivered = epoch

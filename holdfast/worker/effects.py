@@ -140,7 +140,7 @@ class Return:
     """
 
     careful: frozenset[int]
-    stop_before: tuple[int, int, bool] | None  # (epoch, place in it: records that are worked off, timers behind them too)
+    stop_before: tuple[int, int, bool] | None  # (epoch, records of it that are worked off, the next turn's timers too)
     error: HoldfastError | None  # what to end with at `stop_before`
 
 

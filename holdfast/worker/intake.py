@@ -15,6 +15,7 @@ from holdfast.core.epochs import Chunk, Epoch
 from holdfast.core.turns import ROUND
 from holdfast.worker.effects import Effect, OpenSource, ReadSource
 from holdfast.worker.events import SourceRead
+from holdfast.worker.record import Record
 from holdfast.worker.settings import Settings
 
 
@@ -60,6 +61,10 @@ class Intake:
         """As a checkpoint or a logged chunk left it."""
         own = self.partitions[partition]
         own.number, own.offset, own.ended, own.clock = number, offset, ended, clock
+
+    def begin_after(self, record: Record) -> None:
+        """The next epoch is the one after the checkpoint's."""
+        self.closed, self.time = record.epoch, record.time
 
     def replayed(self, epoch: Epoch) -> None:
         """An epoch of the log is what this worker, in an earlier life, cut."""

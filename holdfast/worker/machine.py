@@ -16,40 +16,25 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.core.cache import CachedBook
-from holdfast.core.entities import Rows
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import ApplicationError, DataDirectoryError, HoldfastError, ProcessingError, ValueTypeError
 from holdfast.core.pipeline import Pipeline, ReturnNeededError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.replication.progress import Progress
-from holdfast.worker.apply import Apply, Place, Stopped
+from holdfast.worker import events
+from holdfast.worker.apply import Apply, Stopped
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
 from holdfast.worker.effects import AppendLog, Effect, Finish, Return, WakeAt
-from holdfast.worker.events import (
-    CheckpointCompleted,
-    ChunksRead,
-    ChunksStaged,
-    Delivered,
-    Event,
-    LogRead,
-    LogSynced,
-    RowsFolded,
-    RowsLoaded,
-    SinksSynced,
-    SourceRead,
-    Started,
-    StopAsked,
-    Ticked,
-    TokenTaken,
-)
 from holdfast.worker.fold import Folding
 from holdfast.worker.intake import Intake
+from holdfast.worker.invariants import check_invariants
 from holdfast.worker.returning import Returning
 from holdfast.worker.settings import Settings as Settings
 from holdfast.worker.statistics import Statistics as Statistics
+from holdfast.worker.statistics import statistics_of
 from holdfast.worker.work import Work
 
 SELF = 0  # the only member
@@ -79,7 +64,7 @@ class Worker:
         self.checkpoints = Checkpoints(books, self.sink_names, registry, settings, self.folding)
         self.cuts = CutPolicy(settings, 0)
         self.progress = Progress([SELF], 0)
-        self.work = Work(self.apply, self.folding)
+        self.work = Work(self.apply, self.folding, settings)
         self.logged = self.work.logged
         self.stopped: Stopped | None = None
         self.stopping = False
@@ -92,23 +77,23 @@ class Worker:
         self.made = 0  # checkpoints
         self.final: Record | None = None  # the last checkpoint of this life, once it is under way
         self._handlers: dict[type, Callable[[Any], list[Effect]]] = {
-            Started: self._started,
-            ChunksRead: self._chunks_read,
-            LogRead: self._log_read,
-            SourceRead: self._source_read,
-            LogSynced: self._log_synced,
-            Delivered: self._delivered,
-            TokenTaken: self.checkpoints.token_taken,
-            ChunksStaged: lambda e: self.checkpoints.chunks_staged(e.checkpoint, e.chunks),
-            SinksSynced: lambda e: self.checkpoints.sinks_synced(e.checkpoint),
-            CheckpointCompleted: self._completed,
-            RowsLoaded: self.work.rows_loaded,
-            RowsFolded: self._rows_folded,
-            Ticked: lambda e: [],
-            StopAsked: self._stop_asked,
+            events.Started: self._started,
+            events.ChunksRead: self._chunks_read,
+            events.LogRead: self._log_read,
+            events.SourceRead: self._source_read,
+            events.LogSynced: self._log_synced,
+            events.Delivered: self._delivered,
+            events.TokenTaken: self.checkpoints.token_taken,
+            events.ChunksStaged: lambda e: self.checkpoints.chunks_staged(e.checkpoint, e.chunks),
+            events.SinksSynced: lambda e: self.checkpoints.sinks_synced(e.checkpoint),
+            events.CheckpointCompleted: self._completed,
+            events.RowsLoaded: self.work.rows_loaded,
+            events.RowsFolded: self._rows_folded,
+            events.Ticked: lambda e: [],
+            events.StopAsked: lambda e: self._stop(),
         }
 
-    def handle(self, event: Event) -> list[Effect]:
+    def handle(self, event: events.Event) -> list[Effect]:
         """The only entrance. Returns orders to be carried out in their order."""
         if self.finished:
             return []
@@ -131,14 +116,14 @@ class Worker:
 
     # --- return
 
-    def _started(self, event: Started) -> list[Effect]:
+    def _started(self, event: events.Started) -> list[Effect]:
         self.cuts.last = event.now
         try:
             return self.returning.started(event) or self._returned()
         except DataDirectoryError as error:
             return self._finish(error, ended=False)
 
-    def _chunks_read(self, event: ChunksRead) -> list[Effect]:
+    def _chunks_read(self, event: events.ChunksRead) -> list[Effect]:
         for chunk in event.chunks:
             self.returning.restore(chunk)
         if not event.last:
@@ -146,7 +131,7 @@ class Worker:
         assert self.returning.record is not None
         return self.folding.begin(self.returning.record.checkpoint) or self._returned()
 
-    def _rows_folded(self, event: RowsFolded) -> list[Effect]:
+    def _rows_folded(self, event: events.RowsFolded) -> list[Effect]:
         if not self.folding.awaits(event):
             return []
         effects = self.folding.go_on()
@@ -154,27 +139,25 @@ class Worker:
 
     def _returned(self) -> list[Effect]:
         """The state of the checkpoint is restored: everything starts at its epoch."""
-        returning, record = self.returning, self.returning.record
-        epoch = returning.epoch
+        returning = self.returning
         for index, (number, offset, ended, clock) in returning.partitions.items():
             self.intake.restore(index, number, offset, ended=ended, clock=clock)
             self.apply.positions[index] = (number, offset, ended, clock)
         for sink, name in enumerate(self.sink_names):
             self.delivery.restore(sink, *returning.sinks.get(name, (0, None)))
-            self.first_output[sink] = self.delivery.sinks[sink].number
-        self.intake.closed = self.apply.applied = epoch
-        self.progress = Progress([SELF], epoch)
+        self.first_output = [own.number for own in self.delivery.sinks]
+        self.progress = Progress([SELF], returning.epoch)
         self.progress.advance(SELF, durable=returning.tail)
-        if record is not None:
-            self.checkpoints.restore(record)
-            self.apply.skip = Place(record.skip, record.fired)
-            self.apply.time = self.intake.time = record.time
-            if record.ended and returning.tail == epoch:
+        if returning.record is not None:
+            self.checkpoints.restore(returning.record)
+            self.apply.begin_after(returning.record)
+            self.intake.begin_after(returning.record)
+            if returning.record.ended and returning.tail == returning.epoch:
                 return self._finish(None, ended=True)
         self.running = True
-        return [*self.delivery.open(epoch), *self.returning.ask()]
+        return [*self.delivery.open(returning.epoch), *returning.ask()]
 
-    def _log_read(self, event: LogRead) -> list[Effect]:
+    def _log_read(self, event: events.LogRead) -> list[Effect]:
         for epoch in self.returning.log_read(event):
             self.intake.replayed(epoch)
             self.logged.append(epoch)
@@ -182,17 +165,17 @@ class Worker:
 
     # --- intake and log
 
-    def _source_read(self, event: SourceRead) -> list[Effect]:
+    def _source_read(self, event: events.SourceRead) -> list[Effect]:
         if self.final is None:  # what comes after the last cut is read again in the next life
             self.intake.read(event)
         return []
 
-    def _log_synced(self, event: LogSynced) -> list[Effect]:
+    def _log_synced(self, event: events.LogSynced) -> list[Effect]:
         assert event.epoch <= self.intake.closed, "the log has synced what it was never given"
         self.progress.advance(SELF, durable=event.epoch)
         return []
 
-    def _delivered(self, event: Delivered) -> list[Effect]:
+    def _delivered(self, event: events.Delivered) -> list[Effect]:
         self.delivery.acknowledged(event.sink, event.last)
         self._note_delivered()
         return []
@@ -200,17 +183,17 @@ class Worker:
     def _note_delivered(self) -> None:
         self.progress.advance(SELF, replicated=self.apply.applied, delivered=self.delivery.delivered)
 
-    def _stop_asked(self, event: Event) -> list[Effect]:
+    def _stop(self) -> list[Effect]:
         self.stopping = True
         self.intake.stop()
         return []
 
     # --- the way forward, after every event
 
-    def _advance(self, event: Event) -> list[Effect]:
+    def _advance(self, event: events.Event) -> list[Effect]:
         """What can be done now. Epochs are applied only when all that has happened was heard: then comes Ticked."""
         effects = self._close_epochs()
-        if isinstance(event, Ticked | RowsLoaded):
+        if isinstance(event, events.Ticked | events.RowsLoaded):
             effects += self._apply_epoch()
         if self.finished:
             return effects
@@ -218,7 +201,7 @@ class Worker:
         effects += self._checkpoint()
         effects += self._end()
         if not self.finished:
-            effects += self._set_wake(again=isinstance(event, Ticked))
+            effects += self._set_wake(again=isinstance(event, events.Ticked))
         return effects
 
     def _close_epochs(self) -> list[Effect]:
@@ -264,15 +247,12 @@ class Worker:
         if not self._may_apply():
             return []
         epoch = self.logged[0]
-        effects = self.work.go_on(self._limit(epoch))
+        effects = self.work.go_on()
         if self.work.under_way is not None:
             return effects
         self.work_began = self.now
         effects += self._applied(epoch, self.work.stopped)
-        if self.running:
-            effects += self.checkpoints.slice()
-            effects += self._begin_checkpoint_if_due()
-        return effects
+        return effects + self.checkpoints.slice() if self.running else effects
 
     def _may_apply(self) -> bool:
         if self.stopped is not None or not self.logged or self.work.loading is not None:
@@ -285,10 +265,6 @@ class Worker:
             return False
         return self.apply.applied - self.progress.delivered <= self.settings.undelivered_max
 
-    def _limit(self, epoch: Epoch) -> Place | None:
-        stop_before = self.settings.stop_before
-        return Place(*stop_before[1:]) if stop_before is not None and epoch.number == stop_before[0] else None
-
     def _applied(self, epoch: Epoch, stopped: Stopped | None) -> list[Effect]:
         """An epoch was worked off, or as much of it as can be."""
         if stopped is not None and stopped.touched:
@@ -297,8 +273,7 @@ class Worker:
             self.logged.popleft()
         else:
             self.stopped = replace(stopped, error=stopped.error or self.settings.stop_error)
-            self.stopping = True
-            self.intake.stop()
+            self._stop()
         self.cuts.applied(sum(len(chunk.raw) for chunk in epoch.chunks))
         effects = self.delivery.hand_out(epoch.number, self.pipeline.take_outputs(), durable=self.progress.durable)
         self._note_delivered()
@@ -319,49 +294,27 @@ class Worker:
         return self._begin_checkpoint(ended=False, clean=False)
 
     def _begin_checkpoint(self, *, ended: bool, clean: bool) -> list[Effect]:
-        last = self.checkpoints.last
-        record = Record(
-            checkpoint=last.checkpoint + 1 if last is not None else 1,
-            epoch=self.apply.applied,
-            skip=self.apply.skip.records,
-            fired=self.apply.skip.fired,
-            time=self.apply.time,
-            generation=self.settings.generation,
-            ended=ended,
-            clean=clean,
-            rows=0,
-            spaces=self.folding.spaces,
-        )
+        record = self.checkpoints.next_record(self.apply, ended=ended, clean=clean)
         self.cuts.made(self.now)
         self.made += 1
         if clean:
             self.final = record
-        sinks = {index: own.number for index, own in enumerate(self.delivery.sinks)}
-        return self.checkpoints.begin(record, self._source_rows(), sinks)
-
-    def _source_rows(self) -> Rows:
-        """The partitions' entities, as of the last epoch applied whole."""
-        rows = Rows()
-        rows.keys, rows.states = list(self.apply.positions), list(self.apply.positions.values())
-        return rows
+        return self.checkpoints.begin(record, self.apply.source_rows(), self.delivery.numbers())
 
     def _checkpoint(self) -> list[Effect]:
         effects: list[Effect] = []
         if self.checkpoints.phase is Phase.WRITING:
             # Nothing waits for this worker while no epoch is in flight: then a checkpoint may take its time at once.
-            effects += self.checkpoints.slice(all_of_it=self._is_idle())
-        elif not self.logged and not self._is_ending():
+            effects += self.checkpoints.slice(all_of_it=not self.logged or self.stopped is not None)
+        elif self.work.under_way is None and not self._is_ending():
             effects += self._begin_checkpoint_if_due()
         return effects
 
-    def _completed(self, event: CheckpointCompleted) -> list[Effect]:
+    def _completed(self, event: events.CheckpointCompleted) -> list[Effect]:
         effects = self.checkpoints.completed(event.checkpoint)
         return [*effects, *self.folding.begin(event.checkpoint)] if effects else []
 
     # --- the end
-
-    def _is_idle(self) -> bool:
-        return not self.logged or self.stopped is not None
 
     def _is_ending(self) -> bool:
         """Whether all that will be applied in this life is applied."""
@@ -383,7 +336,15 @@ class Worker:
             ended = self.intake.has_ended and self.stopped is None
             begun = self._begin_checkpoint(ended=ended, clean=True)
             return [*begun, *self.checkpoints.slice(all_of_it=True)]
-        return self._finish(self.stopped.error if self.stopped else None, ended=self.final.ended)
+        if self.stopped is None:
+            return self._finish(None, ended=self.final.ended)
+        # All that comes before the failure is kept: it is safe to find out what a single thread would have met first.
+        return self.work.examine() or self._finish_stopped(self.stopped)
+
+    def _finish_stopped(self, stopped: Stopped) -> list[Effect]:
+        if self.work.loading is not None:
+            return []
+        return self._finish(self.work.first_failure or stopped.error, ended=False)
 
     def _finish(self, error: HoldfastError | None, *, ended: bool) -> list[Effect]:
         self.finished, self.running = True, False
@@ -396,7 +357,7 @@ class Worker:
     def _set_wake(self, *, again: bool) -> list[Effect]:
         """When there is something to do although nothing happens. What is under way brings an answer before.
 
-        `again` repeats the order, for it may have been carried out: a clock that was set back could say "not yet" since.
+        `again` repeats the order: it may have been carried out, and the clock was set back since.
         """
         times: list[int | None] = [None]
         if not self.logged and self.returning.is_over and not self._is_ending():
@@ -404,7 +365,7 @@ class Worker:
             if self.plan.live and not self.stopping and self._may_close():
                 times.append(self.pipeline.next_due())
         wake = min((time for time in times if time is not None), default=None)
-        if wake == self.wake and not (again and wake is not None):
+        if wake == self.wake and (wake is None or not again):
             return []
         self.wake = wake
         return [WakeAt(wake)]
@@ -413,33 +374,14 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether it has work that no answer will bring: Ticked is due as soon as nothing else has happened."""
+        """Whether it has work that no answer will bring: events.Ticked is due as soon as nothing else has happened."""
         return self.running and (self._may_apply() or self.checkpoints.has_slices)
 
     @property
     def statistics(self) -> Statistics:
         """What was done in this life."""
-        return Statistics(
-            records=self.apply.records,
-            outputs=sum(own.number - first for own, first in zip(self.delivery.sinks, self.first_output, strict=True)),
-            skipped={self.plan.steps[i].name: n for i, n in self.pipeline.skipped.items()},
-            epochs=self.apply.applied - self.returning.epoch,
-            checkpoints=self.made,
-            entities=sum(book.in_memory for book in self.pipeline.books.values()),
-            replayed=max(0, self.returning.tail - self.returning.epoch),
-            epoch=self.apply.applied,
-            sealed=self.progress.sealed,
-            resumed_from=self.returning.epoch,
-        )
+        return statistics_of(self)
 
     def check_invariants(self) -> None:
         """Assert what must hold after every event."""
-        if not self.running:
-            return
-        durable, applied = self.progress.durable, self.apply.applied
-        assert applied <= durable, "an epoch was applied before it was durable"
-        assert durable <= max(self.intake.closed, self.returning.tail)
-        assert self.delivery.delivered <= applied + (1 if self.stopped else 0)
-        assert self.checkpoints.last is None or self.checkpoints.last.epoch <= applied
-        closed_here = sum(epoch.number > self.returning.tail for epoch in self.logged)
-        assert closed_here <= self.settings.epochs_in_flight, "more epochs are in flight than are allowed"
+        check_invariants(self)

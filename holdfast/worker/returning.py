@@ -48,7 +48,7 @@ class Returning:
         self.sinks: dict[str, tuple[int, Any]] = {}  # name -> (number, token)
 
     def started(self, event: Started) -> list[Effect]:
-        """The stores are open. The next is to read the checkpoint, if there is one. DataDirectoryError if it can't be."""
+        """The stores are open. The next is to read the checkpoint, if there is one that can be gone on from."""
         self.tail = event.log_tail
         if event.record is None:
             return []
@@ -58,7 +58,7 @@ class Returning:
             raise DamagedError("log", f"it ends with epoch {self.tail}, the checkpoint needs epoch {needed}")
         if record.spaces and self.books and not self.folding.books:
             raise CodeChangedError(
-                "entities_in_memory was taken away, but the entities are stored for being loaded one by one; set it again"
+                "entities_in_memory was taken away, but the entities are stored to be loaded one by one; set it again"
             )
         self.folding.take_over(record.spaces, self.renamed)
         self.read = record.epoch

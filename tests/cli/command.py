@@ -109,14 +109,16 @@ def holdfast(
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def running(
+    folder: Path, *arguments: str, stderr: int = subprocess.PIPE, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
     """A command that goes on beside the test, and is killed behind it if it still does."""
     process = subprocess.Popen(
         [sys.executable, "-m", "holdfast", *arguments],
         cwd=folder,
         env=environment(**variables),
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
     try:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import select
 import signal
 import sys
 import time
@@ -139,6 +142,36 @@ def test_a_generator_that_fails_ends_the_run_cleanly(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "line is dead" in last_line(done.stderr)
     assert (tmp_path / "ticks.txt").read_text().splitlines() == [f"tick {tick}" for tick in range(31)]
+
+
+def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
+    write(tmp_path, TICKER)
+    ours, theirs = os.openpty()
+    try:
+        with running(tmp_path, "run", "app.py", stderr=theirs) as process:
+            shown = ""
+            while "records" not in shown:
+                assert select.select([ours], [], [], 20)[0], "nothing is shown"
+                shown += os.read(ours, 1000).decode()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 130
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert re.search(r"\r\x1b\[Kticker: [0-9,]+ records, [0-9,]+/s, \d+ s", shown)
+
+
+def test_either_command_goes_on_where_the_other_was_killed(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 500)
+    kill = "between-apply-and-delivery:1"
+    assert holdfast(tmp_path, "run", "app.py", HOLDFAST_KILL=kill).returncode < 0
+    assert holdfast(tmp_path, "run", program=("app.py",), HOLDFAST_KILL=f"{kill}:replay").returncode < 0
+
+    done = holdfast(tmp_path, "run", "app:app")
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
 
 
 def test_an_idle_run_needs_next_to_no_time(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.kills.planted import BUGS, apply_before_append
 AT_ONCE = 2
 KILLS_MAX = 60
 RECORDS = 12_000
+HARMLESS_RECORDS = 1_000
 SEED = 1
 # Over files the log can be done without, because the input is read again: only a live source shows the loss.
 SEEN_WITH_A_LIVE_SOURCE = apply_before_append.__name__
@@ -54,3 +55,10 @@ def test_every_planted_bug_is_found_by_kills(tmp_path: Path, capsys: pytest.Capt
             after = f"after {kills} kills" if kills else "NOT FOUND"
             sys.stdout.write(f"  {bug:<34}{after:<18}{how[:90]}\n")
     assert [bug for bug, (kills, _) in found.items() if not kills] == []
+
+
+@pytest.mark.parametrize("bug", [bug for bug in BUGS if bug != SEEN_WITH_A_LIVE_SOURCE])
+def test_a_planted_bug_does_no_harm_while_nobody_kills(bug: str, tmp_path: Path) -> None:
+    driver.write_inputs(tmp_path, SEED, HARMLESS_RECORDS)
+
+    Campaign(tmp_path, expected(driver.app, tmp_path), SEED, plant=bug).run(0)

@@ -1,9 +1,14 @@
-"""Drives one Worker over plain lists: every effect is carried out at once, every answer follows at once."""
+"""Drives one Worker over plain lists, in one thread: kind, or as cruel as its `random.Random` says.
+
+Orders to one store, source or sink are carried out one after the other. Without a random they are so at once and in the
+order given; with one, any of them may be the next, and what was ordered when a life ends may be lost.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 from holdfast.core.application import Application
@@ -15,6 +20,10 @@ from holdfast.worker import effects as do
 from holdfast.worker import events as has
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
+
+LIVES_MAX = 60
+EVENTS_MAX = 100_000  # of one life: more means that it goes round in circles
+CLOCK_STEPS = (7, 7, 7, 0, 1, 300, -50, -5000)
 
 
 @dataclass
@@ -31,19 +40,40 @@ class Disk:
     outputs: dict[int, list[Any]] = field(default_factory=dict)
 
 
+class Live:
+    """A source as it is, but live."""
+
+    live = True
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+
 class Driver:
     """Runs an application over Memory-like inputs until it finishes."""
 
-    def __init__(self, app: Application, registry: TypeRegistry, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        app: Application,
+        registry: TypeRegistry,
+        settings: Settings | None = None,
+        *,
+        random: Random | None = None,
+    ) -> None:
         self.app = app
         self.registry = registry
         self.settings = settings or Settings()
+        self.random = random
         self.disk = Disk()
         self.now = 1_000
         self.returns = 0
         self.kills: list[int] = []  # events that each of the first lives may handle
+        self.stops: list[int] = []  # events after which each of the first lives is asked to stop
         self.lives = 0
-        self.written: dict[int, int] = {}  # by sink, in this life
+        self.orders: list[do.Effect] = []  # of the last life, as the machine gave them
 
     def partitions(self) -> list[tuple[int, str]]:
         found = []
@@ -53,117 +83,185 @@ class Driver:
         return found
 
     def run(self) -> tuple[HoldfastError | None, bool]:
-        """To the end; the error and whether everything ended."""
+        """To the end, started again after every kill and every stop; the error and whether everything ended."""
         settings = self.settings
         while True:
-            outcome = self.live(settings, self.kills[self.lives] if self.lives < len(self.kills) else None)
+            number = self.lives
             self.lives += 1
+            assert self.lives < LIVES_MAX
+            killed = self.kills[number] if number < len(self.kills) else None
+            stopped = self.stops[number] if number < len(self.stops) else None
+            outcome = self.live(settings, killed, stopped)
             if outcome is None:
                 settings = self.settings
-                continue
-            if isinstance(outcome, do.Finish):
-                return outcome.error, outcome.ended
-            self.returns += 1
-            assert self.returns < 20
-            error = outcome.error if outcome.error is not None else settings.stop_error
-            stop_before = outcome.stop_before or settings.stop_before
-            settings = replace(settings, careful=outcome.careful, stop_before=stop_before, stop_error=error)
+            elif isinstance(outcome, do.Finish):
+                if outcome.error is not None or outcome.ended or number >= len(self.stops):
+                    return outcome.error, outcome.ended
+                settings = self.settings
+            else:
+                self.returns += 1
+                stop_before, error = outcome.stop_before, outcome.error
+                settings = replace(settings, careful=outcome.careful, stop_before=stop_before, stop_error=error)
 
-    def live(self, settings: Settings, events_max: int | None) -> do.Finish | do.Return | None:
+    def live(
+        self, settings: Settings, killed: int | None = None, stopped: int | None = None
+    ) -> do.Finish | do.Return | None:
         """One life of a worker; None if it was killed."""
-        partitions = self.partitions()
-        plan = Plan(self.app)
-        worker = self.worker = Worker(plan, partitions, settings, self.registry)
+        life = Life(self, Worker(Plan(self.app), self.partitions(), settings, self.registry))
+        self.worker = life.worker
         self.disk.staged.clear()
-        readers: dict[int, Any] = {}
-        given: dict[int, int] = {}
-        inbox: deque[Any] = deque([has.Started(self.now, self.disk.record, self.disk.tail)])
-        while True:
-            if not inbox:
-                assert worker.busy, "nothing to do and not finished"
-                inbox.append(has.Ticked(self.now))
-            self.now += 7
-            if events_max is not None:
-                if events_max == 0:
-                    return None
-                events_max -= 1
-            orders = worker.handle(inbox.popleft())
-            worker.check_invariants()
-            for order in orders:
-                if isinstance(order, do.Finish | do.Return):
-                    return order
-                inbox.extend(self.carry_out(order, partitions, readers, given))
+        self.orders = []
+        event: Any = has.Started(self.now, self.disk.record, self.disk.tail)
+        for count in range(EVENTS_MAX):
+            if count == killed:
+                return None
+            orders = life.worker.handle(event)
+            life.worker.check_invariants()
+            self.orders += orders
+            end = life.take(orders)
+            if end is not None:
+                return end
+            self.now += 7 if self.random is None else self.random.choice(CLOCK_STEPS)
+            event = has.StopAsked(self.now) if count == stopped else life.next_event()
+        raise AssertionError("no end")
 
-    def carry_out(
-        self, order: Any, partitions: list[tuple[int, str]], readers: dict[int, Any], given: dict[int, int]
-    ) -> list[Any]:
-        disk, now = self.disk, self.now
+
+class Life:
+    """What one worker ordered and what was done of it."""
+
+    def __init__(self, driver: Driver, worker: Worker) -> None:
+        self.driver = driver
+        self.worker = worker
+        self.partitions = driver.partitions()
+        self.channels: dict[str, deque[Any]] = {}  # orders of each store, source and sink
+        self.turns: deque[str] = deque()  # channels, in the order of their orders
+        self.answers: deque[Any] = deque()
+        self.readers: dict[int, Any] = {}
+        self.given: dict[int, int] = {}
+        self.written: dict[int, int] = {}
+        self.wake: int | None = None
+
+    def take(self, orders: list[do.Effect]) -> do.Finish | do.Return | None:
+        """Keep orders to be carried out; the end, if they hold it."""
+        for order in orders:
+            if isinstance(order, do.Finish | do.Return):
+                self._wind_up()
+                return order
+            if isinstance(order, do.WakeAt):
+                self.wake = order.time
+                continue
+            name = channel_of(order)
+            self.channels.setdefault(name, deque()).append(order)
+            self.turns.append(name)
+        return None
+
+    def next_event(self) -> Any:
+        """Carry something out and say so, or let time pass."""
+        random = self.driver.random
+        while not self.answers:
+            names = [name for name, orders in self.channels.items() if orders]
+            if not names or (random is not None and random.random() < 0.2):
+                return self._tick(bool(names))
+            name = self.turns.popleft() if random is None else random.choice(names)
+            self.answers += self._carry_out(self.channels[name].popleft())
+        return self.answers.popleft()
+
+    def _tick(self, waits: bool) -> has.Ticked:
+        if not waits and not self.worker.busy:
+            assert self.wake is not None, "nothing to do and not finished"
+            self.driver.now = max(self.driver.now, self.wake)
+        return has.Ticked(self.driver.now)
+
+    def _wind_up(self) -> None:
+        """What was ordered before the end: all of it, or as much as was done by chance."""
+        random = self.driver.random
+        for name, orders in self.channels.items():
+            if not name.startswith("source"):
+                count = len(orders) if random is None or random.random() < 0.5 else random.randrange(len(orders) + 1)
+                for _ in range(count):
+                    self._carry_out(orders.popleft())
+
+    def _carry_out(self, order: Any) -> list[Any]:
+        disk, now = self.driver.disk, self.driver.now
         match order:
-            case do.ReadChunks():
-                return [has.ChunksRead(now, tuple(chunk for _, chunk in disk.chunks), last=True)]
-            case do.ReadLog(after, _):
-                return [has.LogRead(now, tuple(e for e in disk.log if e.number > after)[:3])]
             case do.OpenSource(partition, offset):
-                step, name = partitions[partition]
-                readers[partition] = self.app.steps[step].source.open(name, offset)
-                given[partition] = 0
+                step, name = self.partitions[partition]
+                self.readers[partition] = self.driver.app.steps[step].source.open(name, offset)
+                self.given[partition] = 0
             case do.ReadSource(partition, records_max):
-                return [self.read(readers, given, partition, records_max)]
+                return [self._read(partition, records_max)]
             case do.AppendLog(epoch):
                 assert epoch.number == disk.tail + 1
                 disk.log.append(epoch)
                 disk.rows.append(epoch.row)
                 disk.tail = epoch.number
                 return [has.LogSynced(now, epoch.number)]
+            case do.ReadLog(after, bytes_max):
+                assert all(e.number > after for e in disk.log[:1]) or disk.log[0].number <= after + 1
+                epochs = [e for e in disk.log if e.number > after]
+                return [has.LogRead(now, tuple(epochs[: 1 if bytes_max < 100 else 3]))]
+            case do.TrimLog(upto):
+                disk.log = [e for e in disk.log if e.number > upto]
             case do.OpenSink(sink, token, number):
                 assert token in (None, number)
                 disk.outputs.setdefault(sink, [])
+                assert number <= len(disk.outputs[sink]), "outputs are missing"
                 self.written[sink] = number
             case do.Deliver(sink, _, first, count, payload):
-                self.write(sink, first, list(payload))
+                assert first == self.written[sink] + 1
+                self._write(sink, first, list(payload))
                 self.written[sink] = first + count - 1
                 return [has.Delivered(now, sink, first + count - 1)]
             case do.TakeToken(sink, checkpoint):
                 return [has.TokenTaken(now, sink, checkpoint, self.written[sink])]
+            case do.SyncSinks(checkpoint):
+                return [has.SinksSynced(now, checkpoint)]
+            case _:
+                return self._change_state(order)
+        return []
+
+    def _change_state(self, order: Any) -> list[Any]:
+        disk, now = self.driver.disk, self.driver.now
+        match order:
+            case do.ReadChunks():
+                return [has.ChunksRead(now, tuple(chunk for _, chunk in disk.chunks), last=True)]
             case do.StageChunks(checkpoint, chunks):
                 disk.staged += [(checkpoint, chunk) for chunk in chunks]
                 return [has.ChunksStaged(now, checkpoint, len(chunks))]
-            case do.SyncSinks(checkpoint):
-                return [has.SinksSynced(now, checkpoint)]
             case do.CompleteCheckpoint(checkpoint, record, drop):
                 disk.record = record
                 disk.chunks = [c for c in disk.chunks if c[0] >= drop] + disk.staged
                 disk.staged = []
                 return [has.CheckpointCompleted(now, checkpoint)]
-            case do.TrimLog(upto):
-                disk.log = [e for e in disk.log if e.number > upto]
             case do.LoadRows(step, keys):
                 return [has.RowsLoaded(now, tuple(disk.entities.get((step, key)) for key in keys))]
             case do.FoldRows(checkpoint, chunk, rows):
                 disk.entities.update({(step, key): image for step, key, image in rows})
                 return [has.RowsFolded(now, checkpoint, chunk)]
-            case do.WakeAt():
-                pass
             case _:
                 raise AssertionError(order)
-        return []
 
-    def read(
-        self, readers: dict[int, Any], given: dict[int, int], partition: int, most: int
-    ) -> has.SourceRead:
-        reader = readers[partition]
+    def _read(self, partition: int, most: int) -> has.SourceRead:
+        step, _ = self.partitions[partition]
+        random = self.driver.random
+        if self.driver.app.steps[step].source.live and random is not None:
+            most = random.randrange(1, min(most, 40) + 1)
+        reader = self.readers[partition]
         raw, count, ended = b"", 0, False
         while count < most and not ended:
             block = reader.read(most - count, 1 << 20)
             if block is None:
                 ended = True
             else:
-                raw, count, ended = raw + block.raw, count + block.count, block.ended
-        given[partition] += count
-        return has.SourceRead(self.now, partition, raw, count, reader.offset_after(given[partition]), ended)
+                raw, count = raw + block.raw, count + block.count
+                # A source may learn of its end only when it is asked once more.
+                ended = block.ended and (random is None or random.random() < 0.5)
+        self.given[partition] += count
+        offset = reader.offset_after(self.given[partition])
+        return has.SourceRead(self.driver.now, partition, raw, count, offset, ended)
 
-    def write(self, sink: int, first: int, values: list[Any]) -> None:
-        outputs = self.disk.outputs[sink]
+    def _write(self, sink: int, first: int, values: list[Any]) -> None:
+        outputs = self.driver.disk.outputs[sink]
         for number, value in enumerate(values, first):
             if number <= len(outputs):
                 assert repr(outputs[number - 1]) == repr(value), "regenerated output differs"
@@ -172,11 +270,31 @@ class Driver:
                 outputs.append(value)
 
 
+def channel_of(order: Any) -> str:
+    """Which store, source or sink an order goes to."""
+    match order:
+        case do.OpenSource() | do.ReadSource():
+            return f"source {order.partition}"
+        case do.AppendLog() | do.ReadLog() | do.TrimLog():
+            return "log"
+        case do.OpenSink() | do.Deliver() | do.TakeToken():
+            return f"sink {order.sink}"
+        case do.SyncSinks():
+            return "sync"
+        case do.LoadRows() | do.FoldRows():
+            return "rows"
+        case _:
+            return "state"
+
+
 def run_case(app: Application, settings: Settings | None = None) -> tuple[dict[str, list[Any]], Driver, Any]:
     """Outputs by sink name, for an application with Memory sources and sinks."""
     registry = TypeRegistry()
     driver = Driver(app, registry, settings)
     error, _ = driver.run()
-    names = [s.name for s in app.sinks]
-    return {name: driver.disk.outputs.get(i, []) for i, name in enumerate(names)}, driver, error
+    return outputs_of(driver), driver, error
 
+
+def outputs_of(driver: Driver) -> dict[str, list[Any]]:
+    """What the sinks hold, by name."""
+    return {step.name: driver.disk.outputs.get(index, []) for index, step in enumerate(driver.app.sinks)}

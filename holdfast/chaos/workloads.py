@@ -1,0 +1,82 @@
+"""Applications made for the simulator: what goes wrong in them goes wrong late and seldom.
+
+The repository's zoo and random applications mostly fail at their first records, before there is a checkpoint to return to.
+States are histories, so that a loss and a repetition can't make up for each other. Deterministic, like every application.
+"""
+
+from __future__ import annotations
+
+from holdfast.chaos.subject import Subject
+from holdfast.connectors.memory import MemorySink, MemorySource
+from holdfast.core.application import Application
+from holdfast.core.context import Context
+
+RECORDS = 150
+ACCOUNTS = 7
+HOT = 3  # of the accounts get half of the records
+
+History = list[tuple[int, int]]
+
+
+def account(record: int) -> int:
+    """Hot accounts and cold ones."""
+    return record % HOT if record % 2 else record % ACCOUNTS
+
+
+def book(record: int, history: History) -> tuple[int, int, int]:
+    """Fails after it has written."""
+    history.append((record, len(history)))
+    if record % 53 == 17:
+        raise ValueError("not covered")
+    return record, len(history), sum(number for number, _ in history[-3:])
+
+
+def audit(booking: tuple[int, int, int], seen: dict[str, int]) -> list[int] | None:
+    """Fails in the middle of a change, at other records than `book`."""
+    record, length, total = booking
+    seen["count"] = seen.get("count", 0) + 1
+    if record % 67 == 41:
+        raise ValueError("does not add up")
+    seen["total"] = seen.get("total", 0) + total * length
+    return [record, seen["count"], seen["total"]]
+
+
+def late_failures() -> Application:
+    """Two keyed steps that fail at a few records, beyond the first checkpoints."""
+    app = Application("late-failures", on_error="skip")
+    bookings = app.source(MemorySource([0])).key_by(account).stateful(book, state=list)
+    bookings.key_by(_decade).stateful(audit, state=dict).sink(MemorySink())
+    return app
+
+
+def _decade(booking: tuple[int, int, int]) -> str:
+    return f"decade {booking[0] // 10 % 5}"
+
+
+def visit(record: int, history: History, ctx: Context) -> tuple[int, History]:
+    """Entities come and go: some are deleted at once, some are made anew in the same call."""
+    history.append((record, len(history)))
+    found = list(history)
+    if record % 5 == 0:
+        ctx.delete()
+    if record % 15 == 0:
+        ctx.state = [(record, -1)]
+    return record, found
+
+
+def _guest(record: int) -> tuple[str, int]:
+    return ("guest", record * 7 % 11)
+
+
+def comings_and_goings() -> Application:
+    """One keyed step whose entities are deleted and made again all the time."""
+    app = Application("comings-and-goings")
+    app.source(MemorySource([0])).key_by(_guest).stateful(visit, state=list).sink(MemorySink())
+    return app
+
+
+def workloads() -> list[Subject]:
+    """All of them, with their inputs."""
+    one = {"source": {"0": list(range(RECORDS))}}
+    two = {"source": {"a": list(range(RECORDS)), "b": list(range(RECORDS, 2 * RECORDS - 40))}}
+    return [Subject("late failures", late_failures, two), Subject("comings and goings", comings_and_goings, one)]
