@@ -1,25 +1,31 @@
 """Stateful Python message processing that survives crashes with identical results: `import holdfast as hf`.
 
-The public names, and nothing else. Importing it starts nothing, opens nothing, and loads neither the shell
-nor the database; `main` loads the command line when it is called.
+The public names, and nothing else. Importing it starts nothing, opens nothing, and loads neither the shell nor the
+database. A name is loaded from its home when it is first used, because the command line starts many processes that
+need few of them.
 """
 
 from __future__ import annotations
 
-from holdfast import sinks, sources, testing
-from holdfast.core.application import Application
-from holdfast.core.context import Context
-from holdfast.core.errors import (
-    ApplicationError,
-    HoldfastError,
-    KeyTypeError,
-    NonDeterminismError,
-    StoppedError,
-    UsageError,
-    ValueTypeError,
-)
-from holdfast.core.streams import KeyedStream, Stream
-from holdfast.core.types import register
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast import sinks, sources, testing
+    from holdfast.core.application import Application
+    from holdfast.core.context import Context
+    from holdfast.core.errors import (
+        ApplicationError,
+        HoldfastError,
+        KeyTypeError,
+        NonDeterminismError,
+        StoppedError,
+        UsageError,
+        ValueTypeError,
+    )
+    from holdfast.core.streams import KeyedStream, Stream
+    from holdfast.core.types import register
 
 __version__ = "0.1.0"
 
@@ -42,11 +48,35 @@ __all__ = [
     "testing",
 ]
 
+_HOMES = {
+    "Application": "holdfast.core.application",
+    "Context": "holdfast.core.context",
+    "KeyedStream": "holdfast.core.streams",
+    "Stream": "holdfast.core.streams",
+    "register": "holdfast.core.types",
+    "sinks": "holdfast",
+    "sources": "holdfast",
+    "testing": "holdfast",
+}
+
 
 def main(app: Application) -> None:
     """Run the command line for this application, and end the process: `python app.py run`."""
-    import sys
-
     from holdfast.cli.main import main as command_line
 
     sys.exit(command_line(app=app))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name, "holdfast.core.errors")
+    if home == __name__:
+        return importlib.import_module(f"{__name__}.{name}")  # which makes it an attribute
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

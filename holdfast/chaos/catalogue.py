@@ -1,7 +1,7 @@
-"""Where a campaign finds its applications: the repository's zoo and random ones, or a subject of somebody's own.
+"""Where a campaign finds applications: the repository's zoo, random ones, or somebody's own.
 
-The zoo belongs to the repository's tests, which are not shipped; it is looked up by name, so an installed holdfast simulates
-whatever `module:name` says: a `Subject`, or a function from a seed to one.
+The zoo belongs to the repository's tests, which are not shipped; it is looked up by name, so an installed
+holdfast simulates whatever `module:name` says: a `Subject`, or a function from a seed to one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RANDOM = "random"
 EVERYTHING = "zoo+random"
 
 STEPS_MAX = 100
-# A timer of theirs sets itself again at once, so with live sources epoch follows upon epoch and there is no end.
+# A timer of theirs sets itself again at once: with live sources epoch follows upon epoch without an end.
 RESTLESS = {"failing timer skipped"}
 
 MakeSubject = Callable[[int], Subject]  # from the world's seed
@@ -37,11 +37,17 @@ def catalogue(choice: str) -> dict[str, MakeSubject]:
     if choice == EVERYTHING:
         # Random ones are half of all: each is new, while one of the zoo differs only in its faults.
         randoms = {f"{RANDOM}-{number}": _random for number in range(len(zoo))}
-        return {**zoo, **randoms, **{f"{name}-{again}": make for name, make in own.items() for again in range(4)}}
+        return {
+            **zoo,
+            **randoms,
+            **{f"{name}-{again}": make for name, make in own.items() for again in range(4)},
+        }
     if choice.startswith(RANDOM):
         return {choice: _random}
     if choice not in zoo:
-        raise UsageError(f"no application {choice!r}; there are {RANDOM}, {', '.join([*own, *zoo])}, or module:name")
+        raise UsageError(
+            f"no application {choice!r}; there are {RANDOM}, {', '.join([*own, *zoo])}, or module:name"
+        )
     return {choice: zoo[choice]}
 
 
@@ -54,7 +60,9 @@ def _repository(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UsageError("the zoo is part of holdfast's repository: run there, or give --app module:name") from error
+        raise UsageError(
+            "the zoo is part of holdfast's repository: run there, or give --app module:name"
+        ) from error
 
 
 def _always(subject: Subject) -> MakeSubject:
@@ -63,7 +71,8 @@ def _always(subject: Subject) -> MakeSubject:
 
 def _subject(case: Any) -> Subject:
     inputs = {
-        source: given if isinstance(given, Mapping) else {"0": list(given)} for source, given in case.inputs.items()
+        source: given if isinstance(given, Mapping) else {"0": list(given)}
+        for source, given in case.inputs.items()
     }
     return Subject(case.name, case.build, inputs, rests=case.name not in RESTLESS)
 

@@ -1,8 +1,8 @@
-"""One store, source or sink of a living process: its orders are carried out one after the other, each in its own time.
+"""One store, source or sink of a living process: its orders are carried out one after the other.
 
-Invariant: works begin, finish and answer in the order in which they were given; what other channels do may happen at any
-moment between. A work that runs when its process dies is finished, half done or not begun, as chance has it.
-What a work does to a disk is not known here.
+Invariant: works begin, finish and answer in the order in which they were given; what other channels do may
+happen at any moment between. A work that runs when its process dies is finished, half done or not begun, as
+chance has it. What a work does to a disk is not known here.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Channel:
         self._waiting.clear()
 
     def die(self, random: Random) -> None:
-        """End with the process: nothing waits any more, what runs is decided by chance, nobody hears of it."""
+        """End with the process: nothing waits any more, chance decides what runs, nobody hears of it."""
         self._closed = True
         self._waiting.clear()
         work, self._running = self._running, None

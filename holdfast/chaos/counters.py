@@ -1,7 +1,7 @@
 """Rare situations that a world was in: proof that the faults are strong enough to reach them.
 
-A situation is named here once; whoever sees it counts it. A campaign adds the counters of its worlds and a test demands
-that none stays at zero.
+A situation is named here once; whoever sees it counts it. A campaign adds the counters of its worlds and a
+test demands that none stays at zero.
 """
 
 from __future__ import annotations

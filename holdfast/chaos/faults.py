@@ -1,9 +1,10 @@
-"""What goes wrong in a world, and at which boundary: a list drawn before the run, so that it can be printed and shortened.
+"""What goes wrong in a world, and when: a list drawn before the run, to be printed and shortened.
 
-A boundary is a moment between two things that a process does: an event was handled, one order of its effects was given,
-one work was done by a disk or sink whose answer has not arrived. A fault names a kind of boundary and strikes at the n-th
-one after the fault before it; if that never comes, it strikes after `PATIENCE` boundaries of any kind.
-What a fault does to a process is the node's; a fault never does more than the promise covers.
+A boundary is a moment between two things that a process does: an event was handled, one order of its effects
+was given, one work was done by a disk or sink whose answer has not arrived. A fault names a kind of boundary
+and strikes at the n-th one after the fault before it; if that never comes, it strikes after `PATIENCE`
+boundaries of any kind. What a fault does to a process is the node's; a fault never does more than the promise
+covers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class FaultKind(Enum):
 
 
 ENDINGS = (FaultKind.KILL, FaultKind.POWER_LOSS, FaultKind.STOP)
-# How often a kind comes among those that a seed may meet; without kills and losses of power nothing is proved.
+# How often a kind comes among those that a seed may meet; without kills and power losses nothing is proved.
 WEIGHTS = {
     FaultKind.KILL: 3,
     FaultKind.POWER_LOSS: 3,

@@ -1,8 +1,8 @@
 """Sources of a world: records that are there from the start, or arrive over simulated time.
 
-A live input gives what has arrived; a finite one gives exactly what is asked for, or ends. Both keep records in the blocks
-of the application's own value source, so that framing, offsets and their checks are the real ones. A record may carry a
-time. What is read and not logged when a process dies is simply read again.
+A live input gives what has arrived; a finite one gives exactly what is asked for, or ends. Both keep records
+in the blocks of the application's own value source, so that framing, offsets and their checks are the real
+ones. A record may carry a time. What is read and not logged when a process dies is simply read again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class SimulatedSource:
     def __init__(self, records: Mapping[str, Sequence[object]], *, live: bool) -> None:
         self.live = live
         self.timed = any(isinstance(record, At) for part in records.values() for record in part)
-        self._blocks: MemorySource[Any] = MemorySource({name: list(map(_pair, part)) for name, part in records.items()})
+        self._blocks: MemorySource[Any] = MemorySource(
+            {name: list(map(_pair, part)) for name, part in records.items()}
+        )
         self._times: tuple[list[Any], list[int]] | None = None
 
     def bind(self, registry: TypeRegistry) -> None:
@@ -39,7 +41,7 @@ class SimulatedSource:
 
     def decode(self, raw: bytes) -> list[Any]:
         """The records of a block."""
-        pairs = self._blocks.decode(raw)
+        pairs: list[Any] = self._blocks.decode(raw)
         records = [record for _, record in pairs]
         self._times = (records, [time for time, _ in pairs])
         return records
@@ -50,7 +52,8 @@ class SimulatedSource:
             return None
         if not records:
             return []
-        assert self._times is not None and self._times[0] is records, "times are asked for the records just decoded"
+        assert self._times is not None, "times are asked for records that were decoded"
+        assert self._times[0] is records, "times are asked for the records just decoded"
         return self._times[1]
 
     def cut(self, raw: bytes, count: int) -> int:

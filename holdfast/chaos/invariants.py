@@ -1,8 +1,9 @@
-"""Rules that must hold after every event, checked against what the disk really holds; and the rare situations they see.
+"""Rules that must hold after every event, checked against what the disk holds; and rare situations.
 
-I1 nothing of an epoch is delivered, or applied, before the log has it · I3 the log covers (checkpoint, tail] · I7 a start
-goes to exactly the last complete checkpoint · a checkpoint completes only when its chunks are staged and its sinks synced.
-I6, that outputs are a prefix of the reference's, needs the reference and is the verdict's.
+I1 nothing of an epoch is delivered, or applied, before the log has it · I3 the log covers (checkpoint, tail]
+· I7 a start goes to exactly the last complete checkpoint · a checkpoint completes only when its chunks are
+staged and its sinks synced. I6, that outputs are a prefix of the reference's, needs the reference and is the
+verdict's.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ class Invariants:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._log: MemoryLog | None = None
+        self._state: MemoryState | None = None
         self._completed = 0  # epoch of the last complete checkpoint
         self._staged: dict[int, int] = {}  # checkpoint -> chunks that were ordered and are not on disk
+        self._chunks: dict[int, int] = {}  # checkpoint -> chunks that this life ordered
         self._synced = 0  # the last checkpoint whose sinks are durable
         self._logged = 0  # the last epoch that is in the log
         self._appended = 0  # the last epoch that was ordered to be logged
@@ -38,7 +41,7 @@ class Invariants:
 
     def opened(self, log: MemoryLog, state: MemoryState) -> None:
         """A process has opened the stores."""
-        self._log = log
+        self._log, self._state = log, state
         record = state.record()
         epoch = Record.unpack(record).epoch if record is not None else 0
         if epoch < self._completed:
@@ -54,7 +57,7 @@ class Invariants:
         if self._stopped_cleanly and log.tail() == epoch:
             self._counters.meet("start with nothing to replay")
         self._completed, self._logged, self._appended = epoch, log.tail(), log.tail()
-        self._staged.clear()
+        self._forget_staged()
         self._synced = 0
         self._stopped_cleanly = False
 
@@ -62,7 +65,7 @@ class Invariants:
         """The machine was replaced in its process; the stores were left as they are."""
         assert self._log is not None
         self._logged = self._appended = self._log.tail()
-        self._staged.clear()
+        self._forget_staged()
         self._synced = 0
 
     def killed(self, life: Life) -> None:
@@ -95,14 +98,19 @@ class Invariants:
                     self._counters.meet("delivery while a checkpoint was staged")
             case effects.StageChunks():
                 self._staged[effect.checkpoint] = self._staged.get(effect.checkpoint, 0) + len(effect.chunks)
+                self._chunks[effect.checkpoint] = self._chunks.get(effect.checkpoint, 0) + len(effect.chunks)
             case effects.CompleteCheckpoint():
                 self._complete(effect)
             case effects.TrimLog():
                 if effect.upto > self._completed:
-                    raise Violation(f"I3: the log is trimmed to {effect.upto}, the checkpoint is at {self._completed}")
+                    raise Violation(
+                        f"I3: the log is trimmed to {effect.upto}, the checkpoint is at {self._completed}"
+                    )
             case effects.ReadLog():
                 if effect.after < self._completed:
-                    raise Violation(f"I7: a start from {effect.after}, the checkpoint is at {self._completed}")
+                    raise Violation(
+                        f"I7: a start from {effect.after}, the checkpoint is at {self._completed}"
+                    )
             case effects.FoldRows():
                 if life.in_recovery:
                     self._counters.meet("fold repeated")
@@ -123,7 +131,8 @@ class Invariants:
                 self._synced = max(self._synced, order.checkpoint)
             case effects.CompleteCheckpoint():
                 self._completed = Record.unpack(order.record).epoch
-                self._staged.clear()
+                self._check_manifest(order.checkpoint)
+                self._forget_staged()
                 if order.drop_before:
                     self._counters.meet("chunks dropped")
                 if 0 < order.drop_before < order.checkpoint:
@@ -147,6 +156,18 @@ class Invariants:
         self._clock = event.now
 
     # --- checkpoints and ends
+
+    def _forget_staged(self) -> None:
+        self._staged.clear()
+        self._chunks.clear()
+
+    def _check_manifest(self, checkpoint: int) -> None:
+        assert self._state is not None
+        counted = dict(self._state.manifest())[checkpoint]
+        if counted != self._chunks.get(checkpoint, 0):
+            raise Violation(
+                f"checkpoint {checkpoint} counts {counted} chunks, {self._chunks} were staged for it"
+            )
 
     def _complete(self, order: effects.CompleteCheckpoint) -> None:
         if self._staged.get(order.checkpoint, 0):

@@ -1,8 +1,9 @@
-"""One life of a worker machine: the real machine, its orders as works on channels, their answers as its events.
+"""One life of a worker machine: the real machine, its orders as works, their answers as its events.
 
-Invariant: what one store, source or sink was ordered happens in that order; everything else may overlap in any way that
-the latencies make. Trimming waits behind appends, rows are read and written beside the checkpoints: as in the real shell.
-A life ends with its process, or in it when the machine orders its own return. Which faults strike is the node's business.
+Invariant: what one store, source or sink was ordered happens in that order; everything else may overlap in
+any way that the latencies make. Trimming waits behind appends, rows are read and written beside the
+checkpoints: as in the real shell. A life ends with its process, or in it when the machine orders its own
+return. Which faults strike is the node's business.
 """
 
 from __future__ import annotations
@@ -127,7 +128,9 @@ class Life:
 
     def _is_something_under_way(self) -> bool:
         """Whether there will be an answer; a live source may stay silent for ever."""
-        return any(not channel.idle for name, channel in self._channels.items() if not name.startswith("source"))
+        return any(
+            not channel.idle for name, channel in self._channels.items() if not name.startswith("source")
+        )
 
     def _wake_at(self, time: int | None) -> None:
         self._wake = time

@@ -1,7 +1,7 @@
-"""Planted bugs: each takes one rule of the machine, its stores or its sinks away, and the simulator must notice.
+"""Planted bugs: each takes one rule of the machine, its stores or its sinks away.
 
-One that survives says that the faults are too weak, not that the rule is not needed. docs/simulator.md has the number of
-seeds that each took. How they are planted is `planting`'s business.
+One that survives says that the faults are too weak, not that the rule is not needed. docs/simulator.md has
+the number of seeds that each took. How they are planted is `planting`'s business.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def _leftovers_kept_at_return(ground: Ground) -> None:
 def _leftovers_counted(ground: Ground) -> None:
     def count(_: object, state: MemoryState, *rest: object) -> None:
         contents = state._store.contents
-        staged: list[Any] = [key for key in contents if key[0] == "chunk" and ("manifest", key[1]) not in contents]
+        staged: list[Any] = [
+            key for key in contents if key[0] == "chunk" and ("manifest", key[1]) not in contents
+        ]
         if staged:
             state._staged = (staged[0][1], len(staged))
 
@@ -107,7 +109,9 @@ def _durable_one_more(ground: Ground) -> None:
 @mutant("round-split", "an epoch of finite sources holds whole rounds")
 def _round_split(ground: Ground) -> None:
     def less(orders: list[ReadSource], intake: Intake) -> list[ReadSource]:
-        return orders if intake.live else [replace(order, records_max=order.records_max - 1) for order in orders]
+        return (
+            orders if intake.live else [replace(order, records_max=order.records_max - 1) for order in orders]
+        )
 
     ground.after(Intake, "ask", less)
 
@@ -120,11 +124,6 @@ def _source_offset_lost(ground: Ground) -> None:
 @mutant("source-number-lost", "records are numbered on from the checkpoint")
 def _source_number_lost(ground: Ground) -> None:
     _change_restored_partition(ground, number=0)
-
-
-@mutant("source-end-lost", "a partition that has ended is not read again")
-def _source_end_lost(ground: Ground) -> None:
-    _change_restored_partition(ground, ended=False)
 
 
 def _change_restored_partition(ground: Ground, **changed: Any) -> None:
@@ -212,7 +211,9 @@ def _stop_off_by_one(ground: Ground) -> None:
 
 @mutant("failed-call-keeps-state", "an entity is as before after a call that raised")
 def _failed_call_keeps_state(ground: Ground) -> None:
-    ground.instead(Book, "restore", lambda book, entity, saved, *, fresh: book.remove(entity) if fresh else None)
+    ground.instead(
+        Book, "restore", lambda book, entity, saved, *, fresh: book.remove(entity) if fresh else None
+    )
 
 
 @mutant("failed-call-keeps-entity", "an entity made for a call that raised is forgotten")
@@ -374,12 +375,16 @@ def _fold_outrun(ground: Ground) -> None:
 
 @mutant("sink-number-lost", "outputs are numbered on from the checkpoint")
 def _sink_number_lost(ground: Ground) -> None:
-    ground.replace(Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, 0, token))
+    ground.replace(
+        Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, 0, token)
+    )
 
 
 @mutant("sink-token-lost", "a sink resumes where it stood at the checkpoint")
 def _sink_token_lost(ground: Ground) -> None:
-    ground.replace(Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, number, None))
+    ground.replace(
+        Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, number, None)
+    )
 
 
 @mutant("sink-skips-unread", "regenerated output is compared with what stands")
@@ -402,7 +407,9 @@ def _sink_appends_again(ground: Ground) -> None:
 @mutant("torn-tail-refused", "differing bytes that read NUL are a torn tail")
 def _torn_tail_refused(ground: Ground) -> None:
     def refuse(writer: FileWriter, data: bytes, *rest: Any) -> None:
-        if not data.startswith(writer._pread(min(len(data), writer._standing - writer._position), writer._position)):
+        if not data.startswith(
+            writer._pread(min(len(data), writer._standing - writer._position), writer._position)
+        ):
             raise NonDeterminismError("planted")
 
     ground.before(FileWriter, "_write_over_standing", refuse)

@@ -1,8 +1,9 @@
-"""One machine with a worker's process on it: disks that last, lives that end, and the faults that end them.
+"""One machine with a worker's process on it: disks that last, lives that end, faults that end them.
 
-Invariant: what a process leaves behind goes through the disk alone; every life starts from the stores as they were found.
-The faults are asked at every boundary; how the node looks afterwards (page cache, torn writes) is the disk model's.
-One node is a world of its own now; in a cluster each has these things for itself and the network is between them.
+Invariant: what a process leaves behind goes through the disk alone; every life starts from the stores as they
+were found. The faults are asked at every boundary; how the node looks afterwards (page cache, torn writes) is
+the disk model's. One node is a world of its own now; in a cluster each has these things for itself and the
+network is between them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from holdfast.chaos.inputs import Input
 from holdfast.chaos.invariants import Invariants
 from holdfast.chaos.life import Life, Surroundings
 from holdfast.chaos.options import SLOW_TIMES, TAIL, Options
-from holdfast.chaos.outputs import Output
+from holdfast.chaos.outputs import Output, Violation
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.trace import Trace
 from holdfast.chaos.verdict import Snapshot
@@ -31,7 +32,8 @@ from holdfast.worker.events import Event
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
-SNAPSHOTS = 0.1  # of the checkpoints are compared with the reference, beside those that a start found
+SNAPSHOTS = 0.2  # of the checkpoints are compared with the reference, beside those that a start found
+RETURNS_MAX = 100  # every return makes another step careful, or knows the place to stop
 EPOCH_MS = 1_700_000_000_000  # the node's clock when the world begins
 
 
@@ -77,6 +79,7 @@ class Node:
         self._process = 0  # number of the process; what was meant for an earlier one is void
         self._settings = options.settings
         self._stopping = False
+        self._returns = 0  # since the last checkpoint
         self._invariants = Invariants(counters)
         self._stores: tuple[MemoryLog, MemoryState] | None = None
 
@@ -87,6 +90,7 @@ class Node:
         self._process += 1
         self._settings = self._options.settings
         self._stopping = False
+        self._returns = 0
         self.finish = None
         self._note_leftovers()
         log, state = self._stores = (MemoryLog(self.disk), MemoryState(self.disk))
@@ -153,6 +157,9 @@ class Node:
         """The machine asked for another one in its place; what runs on the disks is awaited first."""
         assert self.life is not None
         self.counters.meet("return in process")
+        self._returns += 1
+        if self._returns > RETURNS_MAX:
+            raise Violation(f"{self._returns} returns in a row, and no checkpoint between them")
         if order.stop_before is not None:
             self.counters.meet("return with a place to stop")
         self._settings = dataclasses.replace(
@@ -183,6 +190,7 @@ class Node:
     # --- boundaries
 
     def ordered(self, effect: Effect) -> None:
+        assert self.life is not None
         self._trace.effect(effect)
         self._invariants.ordered(effect, self.life)
         if isinstance(effect, effects.Return):
@@ -194,11 +202,14 @@ class Node:
     def done(self, work: Work) -> None:
         self._trace.done(self._schedule.now, work.order)
         self._invariants.done(work.order)
-        if isinstance(work.order, effects.CompleteCheckpoint) and self._random.random() < SNAPSHOTS:
-            self._take_snapshot()
+        if isinstance(work.order, effects.CompleteCheckpoint):
+            self._returns = 0
+            if self._random.random() < SNAPSHOTS:
+                self._take_snapshot()
         self._boundary(f"done {type(work.order).__name__}")
 
     def handled(self, event: Event, given: Sequence[Effect]) -> None:
+        assert self.life is not None
         self._trace.event(self._schedule.now, event)
         self._invariants.handled(event, given, self.life)
         if given or not isinstance(event, events.Ticked):  # a tick that moves nothing is no moment of its own

@@ -1,8 +1,9 @@
 """What the sinks of a world write to, and what stands there whatever happens to the process.
 
-Three kinds, as in real life: a file (compared and appended to; loses what was not synced at power loss), a store that
-keeps the number of the last output in one transaction with the outputs, and a receiver that can't tell what it has.
-The rule for files is the real file sink's. Whether the contents are right is the verdict's business.
+Three kinds, as in real life: a file (compared and appended to; loses what was not synced at power loss), a
+store that keeps the number of the last output in one transaction with the outputs, and a receiver that can't
+tell what it has. The rule for files is the real file sink's. Whether the contents are right is the verdict's
+business.
 """
 
 from __future__ import annotations
@@ -41,11 +42,8 @@ class Output(ABC):
     def token(self) -> object:
         """Return what to resume from."""
 
-    def begin_sync(self) -> None:
-        """What was written up to here is being made durable."""
-
-    def finish_sync(self) -> None:
-        """It is durable."""
+    def sync(self) -> None:  # noqa: B027 - only files have something to make durable
+        """Make durable what was written."""
 
     @abstractmethod
     def tear(self, random: Random) -> None:
@@ -57,7 +55,7 @@ class Output(ABC):
 
 
 class FileOutput(Output):
-    """A file. The rule of what is compared, appended or refused is the real file sink's; the file is a simulated one."""
+    """A simulated file; what is compared, appended or refused is the real file sink's rule."""
 
     def __init__(self, file: MemoryFile, counters: Counters) -> None:
         self._file = file
@@ -77,7 +75,9 @@ class FileOutput(Output):
         self._writer.write(first, payload, count)
         if position < before:
             data = b"".join(cast("tuple[bytes, ...]", payload))
-            self._counters.meet("output compared" if data.startswith(stood[: len(data)]) else "torn tail overwritten")
+            self._counters.meet(
+                "output compared" if data.startswith(stood[: len(data)]) else "torn tail overwritten"
+            )
 
     def finish(self) -> None:
         assert self._writer is not None
@@ -87,7 +87,7 @@ class FileOutput(Output):
         assert self._writer is not None
         return self._writer.token()
 
-    def finish_sync(self) -> None:
+    def sync(self) -> None:
         self._file.sync()
 
     def tear(self, random: Random) -> None:
@@ -239,6 +239,10 @@ def check_prefix(held: Sequence[bytes], expected: Sequence[bytes], *, whole: boo
         if found != wanted:
             raise Violation(f"output {number} is {found!r}, the reference has {wanted!r}")
     if len(held) > len(expected):
-        raise Violation(f"{len(held)} outputs, the reference has {len(expected)}; more: {held[len(expected)]!r}")
+        raise Violation(
+            f"{len(held)} outputs, the reference has {len(expected)}; more: {held[len(expected)]!r}"
+        )
     if whole and len(held) < len(expected):
-        raise Violation(f"{len(held)} outputs, the reference has {len(expected)}; missing: {expected[len(held)]!r}")
+        raise Violation(
+            f"{len(held)} outputs, the reference has {len(expected)}; missing: {expected[len(held)]!r}"
+        )

@@ -1,7 +1,7 @@
 """How a bug is planted: methods are replaced while a world runs and put back afterwards.
 
-Invariant: after `planted` everything is as it was, so the product needs no switches and mutants can follow one another in
-one process. The bugs themselves stand in `mutants`.
+Invariant: after `planted` everything is as it was, so the product needs no switches and mutants can follow
+one another in one process. The bugs themselves stand in `mutants`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Simulated time and chance: what happens next in a world, and by which draw.
 
-Invariant: two runs from one seed make the same calls in the same order. Hence no clock, no module-level generator and no
-order of a set here or in anything that a schedule calls; every use of chance has a stream with a name of its own, so that
-one more draw in one place leaves the others as they were.
+Invariant: two runs from one seed make the same calls in the same order. Hence no clock, no module-level
+generator and no order of a set here or in anything that a schedule calls; every use of chance has a stream
+with a name of its own, so that one more draw in one place leaves the others as they were.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Thousands of worlds, one seed each: `python -m holdfast.chaos.simulator --seeds 0..999`.
 
-A seed that fails prints its options, the last things that happened and the command that shows it again; its faults are then
-left out one by one as long as it still fails. The clock here only measures the campaign; no world ever sees it.
+A seed that fails prints its options, the last things that happened and the command that shows it again; its
+faults are then left out one by one as long as it still fails. The clock here only measures the campaign; no
+world ever sees it.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ from holdfast.core.errors import UsageError
 
 SHRINK_RUNS_MAX = 200
 SHOWN_LINES = 40
+ALL = "all"
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Report:
 
     seeds: int = 0
     boundaries: int = 0
-    failing: list[int] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)  # by seed
     counters: Counters = field(default_factory=Counters)
 
 
@@ -55,7 +58,13 @@ class Campaign:
         with limits(options.limits), planted(MUTANTS[self.mutant] if self.mutant is not None else None):
             return World(subject, options, show).run(until)
 
-    def run_all(self, seeds: Sequence[int], *, until_failures: int, on_failure: Callable[[Options, Outcome], None]) -> Report:
+    def run_all(
+        self,
+        seeds: Sequence[int],
+        *,
+        failures_max: int = 1,
+        on_failure: Callable[[Options, Outcome], None] | None = None,
+    ) -> Report:
         """Run a world for every seed, up to so many failures."""
         report = Report()
         for seed in seeds:
@@ -65,9 +74,10 @@ class Campaign:
             report.boundaries += outcome.boundaries
             report.counters.add(outcome.counters)
             if outcome.failure is not None:
-                report.failing.append(seed)
-                on_failure(options, outcome)
-                if len(report.failing) >= until_failures:
+                report.failures[seed] = outcome.failure
+                if on_failure is not None:
+                    on_failure(options, outcome)
+                if len(report.failures) >= failures_max:
                     break
         return report
 
@@ -96,10 +106,18 @@ def parse_seeds(text: str) -> list[int]:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m holdfast.chaos.simulator", description="Worlds, one seed each.")
-    parser.add_argument("--seeds", type=parse_seeds, default=parse_seeds("0..99"), help="7, 0..999 or 1,5,8..9")
-    parser.add_argument("--app", default=EVERYTHING, help="zoo+random (default), random, one of the zoo, module:name")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant a bug that must be found")
+    parser = argparse.ArgumentParser(
+        prog="python -m holdfast.chaos.simulator", description="Worlds, one seed each."
+    )
+    parser.add_argument(
+        "--seeds", type=parse_seeds, default=parse_seeds("0..99"), help="7, 0..999 or 1,5,8..9"
+    )
+    parser.add_argument(
+        "--app", default=EVERYTHING, help="zoo+random (default), random, one of the zoo, module:name"
+    )
+    parser.add_argument(
+        "--mutant", choices=[*MUTANTS, ALL], help="plant a bug that must be found, or one by one all"
+    )
     parser.add_argument("--failures", type=int, default=1, help="go on until so many seeds have failed")
     parser.add_argument("--faults", help="only the faults with these numbers, with one seed: 0,3 (or none)")
     parser.add_argument("--until", type=int, help="look at one seed up to this boundary")
@@ -111,27 +129,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a campaign; 0 if no seed failed, 1 otherwise."""
     given = parse_arguments(arguments)
     try:
-        campaign = Campaign(catalogue(given.app), given.mutant)
+        applications = catalogue(given.app)
     except UsageError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    if given.mutant == ALL:
+        return _try_mutants(applications, given.seeds)
+    campaign = Campaign(applications, given.mutant)
     if len(given.seeds) == 1:
         return _show_one(campaign, given)
     started = time.perf_counter()
     report = campaign.run_all(
-        given.seeds, until_failures=given.failures, on_failure=lambda o, out: _explain(campaign, o, out, given)
+        given.seeds,
+        failures_max=given.failures,
+        on_failure=lambda o, out: _explain(campaign, o, out, given),
     )
     seconds = time.perf_counter() - started
     print(
-        f"{report.seeds} seeds, {report.seeds - len(report.failing)} clean, {report.boundaries} boundaries,"
+        f"{report.seeds} seeds, {report.seeds - len(report.failures)} clean, {report.boundaries} boundaries,"
         f" {report.seeds / seconds:.1f} seeds/s"
     )
-    if not report.failing:
+    if not report.failures:
         print(f"95 % sure that fewer than {3 / report.seeds:.2g} of all seeds fail")
-    if given.verbose or not report.failing:
+    if given.verbose or not report.failures:
         for situation, meaning in SITUATIONS.items():
             print(f"{report.counters[situation]:8}  {situation}: {meaning}")
-    return 1 if report.failing else 0
+    return 1 if report.failures else 0
+
+
+def _try_mutants(applications: dict[str, MakeSubject], seeds: Sequence[int]) -> int:
+    """Print for every mutant after how many seeds it is caught; 1 if one survives."""
+    survivors = 0
+    print("| mutant | the rule that is missing | seeds | found as |\n|---|---|---|---|")
+    for name, mutant in MUTANTS.items():
+        report = Campaign(applications, name).run_all(seeds)
+        found = next(iter(report.failures.values()), "survived").partition(" (in ")[0]
+        survivors += not report.failures
+        print(f"| {name} | {mutant.rule} | {report.seeds} | {found[:80].replace('|', '/')} |", flush=True)
+    return 1 if survivors else 0
 
 
 def _show_one(campaign: Campaign, given: argparse.Namespace) -> int:
@@ -161,9 +196,10 @@ def _explain(campaign: Campaign, options: Options, outcome: Outcome, given: argp
     print("\n".join(fewer.lines()))
     print("\n".join(outcome.lines[-SHOWN_LINES:]))
     print(outcome.failure)
-    mutant = f" --mutant {given.mutant}" if given.mutant else ""
-    faults = ",".join(map(str, kept)) or "none"
-    print(f"again: python -m holdfast.chaos.simulator --seeds {options.seed} --app {given.app}{mutant} --faults {faults}")
+    again = ["--seeds", str(options.seed), "--app", given.app, "--faults", ",".join(map(str, kept)) or "none"]
+    if given.mutant:
+        again += ["--mutant", given.mutant]
+    print(f"again: python -m holdfast.chaos.simulator {shlex.join(again)}")
 
 
 if __name__ == "__main__":

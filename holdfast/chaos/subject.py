@@ -1,7 +1,7 @@
 """What a world runs: an application with its input, its connectors replaced by simulated ones.
 
-A subject is built anew for every process, as a start imports an application anew. The reference is given the same build, so
-that a difference can only come from how it was run.
+A subject is built anew for every process, as a start imports an application anew. The reference is given the
+same build, so that a difference can only come from how it was run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,18 @@ class Subject:
     name: str
     build: Callable[[], Application]
     inputs: Records
-    rests: bool = True  # comes to rest when live sources fall silent; otherwise it is run with finite ones only
+    rests: bool = (
+        True  # comes to rest when live sources fall silent; otherwise it is run with finite ones only
+    )
 
     def records(self, options: Options) -> Records:
         """The input as the options want it: several times over, cut off, without its times."""
         return {
             source: {
-                name: [_without_time(r) if options.untimed else r for r in ([*records] * options.copies)[: options.records_max]]
+                name: [
+                    _without_time(r) if options.untimed else r
+                    for r in ([*records] * options.copies)[: options.records_max]
+                ]
                 for name, records in partitions.items()
             }
             for source, partitions in self.inputs.items()
@@ -100,8 +105,10 @@ class Build:
             sink.bind(self.registry)
 
 
-def open_inputs(records: Records, options: Options, random: Random) -> dict[str, tuple[SimulatedSource, list[Input]]]:
-    """The partitions of every source, live or not as the options say: with several sources also some of each."""
+def open_inputs(
+    records: Records, options: Options, random: Random
+) -> dict[str, tuple[SimulatedSource, list[Input]]]:
+    """The partitions of every source, live or not as the options say; of several sources only some may be."""
     opened = {}
     names = list(records)
     live = {name for name in names if options.live and (random.random() < 0.7 or len(names) == 1)}

@@ -1,7 +1,7 @@
 """What happened in a world, as lines: a digest over all of them, and the last few as text.
 
-Invariant: a line depends on the seed and the program alone, never on an address, the hash seed or the order of a set.
-Hence payloads that are Python values are noted by their number, and bytes by their digest.
+Invariant: a line depends on the seed and the program alone, never on an address, the hash seed or the order
+of a set. Hence payloads that are Python values are noted by their number, and bytes by their digest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import fields
 
 import xxhash
 
+from holdfast.core.epochs import Epoch
 from holdfast.worker.events import Ticked
 
 KEPT_LINES = 200
@@ -77,6 +78,8 @@ def _brief(value: object) -> str:
         if len(value) > 4 or not all(v is None or isinstance(v, (int, bytes)) for v in value):
             return f"<{len(value)} items>"
         return "(" + ", ".join(map(_brief, value)) + ")"
-    if hasattr(value, "number") and hasattr(value, "chunks"):  # an epoch, too long to be shown whole
-        return f"<epoch {value.number}: {sum(chunk.count for chunk in value.chunks)} records, time {value.time}>"
+    if isinstance(value, Epoch):
+        return (
+            f"<epoch {value.number}: {sum(chunk.count for chunk in value.chunks)} records, time {value.time}>"
+        )
     return f"<{type(value).__name__}>"

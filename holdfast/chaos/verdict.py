@@ -1,8 +1,9 @@
-"""Whether a world kept the promise: its outputs, byte for byte, and what its starts found, against the reference.
+"""Whether a world kept the promise: its outputs, and what its starts found, against the reference.
 
-The reference gets the same input and the epoch table that the log kept: cuts and times are the world's, all else follows.
-What a start finds on the disk is read here without the machine, and compared with the reference's entities, positions and
-output numbers at that cut; so a checkpoint that is wrong is found even where no output would show it.
+The reference gets the same input and the epoch table that the log kept: cuts and times are the world's, all
+else follows. What a start finds on the disk is read here without the machine, and compared with the
+reference's entities, positions and output numbers at that cut; so a checkpoint that is wrong is found even
+where no output would show it.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class WatchedReference(Reference):
     def note(self) -> None:
         """A turn begins, or all are over."""
         if self._turn in self._wanted:
-            self.cuts[self._wanted[self._turn]] = Cut(self._held(), {k: len(v) for k, v in self.outputs.items()})
+            self.cuts[self._wanted[self._turn]] = Cut(
+                self._held(), {k: len(v) for k, v in self.outputs.items()}
+            )
         self._turn += 1
 
     def _fire_timers(self, time: int) -> None:
@@ -100,7 +103,9 @@ class WatchedReference(Reference):
 
 def expect(build: Build, records: Records, rows: Sequence[EpochRow], epochs: set[int]) -> Expected:
     """Run the reference over what was logged; it notes where it stands after `epochs`."""
-    reference = WatchedReference(build.application, build.registry, _turns_after(rows, epochs, live=build.plan.live))
+    reference = WatchedReference(
+        build.application, build.registry, _turns_after(rows, epochs, live=build.plan.live)
+    )
     error = None
     try:
         outputs = reference.run(records, rows)
@@ -123,7 +128,7 @@ def _turns_after(rows: Sequence[EpochRow], epochs: set[int], *, live: bool) -> d
 
 
 def judge_rounds(rows: Sequence[EpochRow], lengths: Sequence[int]) -> None:
-    """Raise Violation unless each epoch took as many whole rounds of every partition: the cuts then change nothing."""
+    """Raise Violation unless each epoch took whole rounds, as many of every partition."""
     left = list(lengths)
     for row in rows:
         counts = {partition: count for partition, count, _, _ in row.parts}
@@ -163,7 +168,9 @@ def judge_snapshot(build: Build, snapshot: Snapshot, rows: Sequence[EpochRow], e
                 f" the reference has {cut.entities.get(place)!r}"
             )
     if numbers != cut.outputs:
-        raise Violation(f"checkpoint at epoch {snapshot.epoch}: outputs {numbers}, the reference has {cut.outputs}")
+        raise Violation(
+            f"checkpoint at epoch {snapshot.epoch}: outputs {numbers}, the reference has {cut.outputs}"
+        )
     logged: dict[int, int] = {}
     for row in rows[: snapshot.epoch]:
         for partition, count, _, _ in row.parts:
@@ -186,11 +193,16 @@ def _read(build: Build, snapshot: Snapshot) -> tuple[Held, dict[str, int], dict[
         if images.step == SINK_STEP:
             numbers.update({name: number for name, (number, _) in zip(images.keys, states, strict=True)})
         elif images.step == SOURCE_STEP:
-            positions.update({index: position[0] for index, position in zip(images.keys, states, strict=True)})
+            positions.update(
+                {index: position[0] for index, position in zip(images.keys, states, strict=True)}
+            )
         else:
             timers: list[dict[str, int]] = images.timers if images.timers is not None else [{}] * len(states)
             for key, state, own in zip(images.keys, states, timers, strict=True):
-                held[images.step, canonical_of(key)] = (encode(state, build.registry), tuple(sorted(own.items())))
+                held[images.step, canonical_of(key)] = (
+                    encode(state, build.registry),
+                    tuple(sorted(own.items())),
+                )
             for key in images.removed:
                 held.pop((images.step, canonical_of(key)), None)
     return held, numbers, positions

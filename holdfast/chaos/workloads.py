@@ -1,7 +1,8 @@
 """Applications made for the simulator: what goes wrong in them goes wrong late and seldom.
 
-The repository's zoo and random applications mostly fail at their first records, before there is a checkpoint to return to.
-States are histories, so that a loss and a repetition can't make up for each other. Deterministic, like every application.
+The repository's zoo and random applications mostly fail at their first records, before there is a checkpoint
+to return to. States are histories, so that a loss and a repetition can't make up for each other.
+Deterministic, like every application.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from holdfast.chaos.subject import Subject
 from holdfast.connectors.memory import MemorySink, MemorySource
 from holdfast.core.application import Application
 from holdfast.core.context import Context
+from holdfast.core.serial_order import At
 
 RECORDS = 150
 ACCOUNTS = 7
@@ -75,8 +77,37 @@ def comings_and_goings() -> Application:
     return app
 
 
+def promise(record: tuple[int, int], open_until: dict[str, int], ctx: Context) -> None:
+    """Sets a timer a little ahead of its own partition's time."""
+    open_until["last"] = record[1]
+    ctx.set_timer(ctx.time + record[1] % 30, f"timer {record[1] % 3}")
+
+
+def fall_due(name: str, open_until: dict[str, int], ctx: Context) -> tuple[str, int, int]:
+    """Says when it fires."""
+    return name, open_until["last"], ctx.time
+
+
+def _third(record: tuple[int, int]) -> int:
+    return record[1] % 3
+
+
+def uneven_clocks() -> Application:
+    """Timers over partitions whose clocks are far apart; the one that is ahead ends first."""
+    app = Application("uneven-clocks")
+    keyed = app.source(MemorySource([(0, 0)])).key_by(_third)
+    keyed.stateful(promise, state=dict, on_timer=fall_due).sink(MemorySink())
+    return app
+
+
 def workloads() -> list[Subject]:
     """All of them, with their inputs."""
     one = {"source": {"0": list(range(RECORDS))}}
     two = {"source": {"a": list(range(RECORDS)), "b": list(range(RECORDS, 2 * RECORDS - 40))}}
-    return [Subject("late failures", late_failures, two), Subject("comings and goings", comings_and_goings, one)]
+    ahead = [At(50_000 + number, (50_000 + number, number)) for number in range(10)]
+    behind = [At(40 * number, (40 * number, number)) for number in range(260)]
+    return [
+        Subject("late failures", late_failures, two),
+        Subject("comings and goings", comings_and_goings, one),
+        Subject("uneven clocks", uneven_clocks, {"source": {"ahead": ahead, "behind": behind}}),
+    ]

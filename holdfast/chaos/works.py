@@ -1,7 +1,7 @@
 """What each order of a worker comes to on simulated disks, sources and sinks.
 
-A work that changes something durable begins and finishes in two calls of its store, so that a kill can fall between.
-Nothing here decides when: that is the channel's and the fault list's business.
+A work that changes something durable begins and finishes in two calls of its store, so that a kill can fall
+between. Nothing here decides when: that is the channel's and the fault list's business.
 """
 
 from __future__ import annotations
@@ -112,7 +112,12 @@ class ReadChunks(StateWork):
     __slots__ = ("_random",)
 
     def __init__(
-        self, order: effects.ReadChunks, state: MemoryState, disk: MemoryDisk, counters: Counters, random: Random
+        self,
+        order: effects.ReadChunks,
+        state: MemoryState,
+        disk: MemoryDisk,
+        counters: Counters,
+        random: Random,
     ) -> None:
         super().__init__(order, state, disk, counters)
         self._random = random
@@ -238,7 +243,9 @@ class SyncSinks(Work):
 
     __slots__ = ("_barrier", "_outputs")
 
-    def __init__(self, order: effects.SyncSinks, outputs: Sequence[Output], barrier: Callable[[], bool]) -> None:
+    def __init__(
+        self, order: effects.SyncSinks, outputs: Sequence[Output], barrier: Callable[[], bool]
+    ) -> None:
         super().__init__(order)
         self._outputs = outputs
         self._barrier = barrier
@@ -246,21 +253,17 @@ class SyncSinks(Work):
     def ready(self) -> float | None:
         return 0.0 if self._barrier() else None
 
-    def begin(self) -> None:
-        for output in self._outputs:
-            output.begin_sync()
-
     def finish(self) -> Sequence[Answer]:
         assert isinstance(self.order, effects.SyncSinks)
         checkpoint = self.order.checkpoint
         for output in self._outputs:
-            output.finish_sync()
+            output.sync()
         return [lambda now: events.SinksSynced(now, checkpoint)]
 
     def tear(self, random: Random) -> None:
         for output in self._outputs:
             if random.random() < 0.5:
-                output.finish_sync()
+                output.sync()
 
 
 class Read(Work):

@@ -1,8 +1,8 @@
 """A world: one seed's nodes, inputs, outputs and faults, from the first start until the promise is judged.
 
-Phases: faults strike until their list is over; then everything is healed and must come to its end within a bound; then the
-stores are opened once more and must have nothing to do; then the verdict. One node now; a cluster has several, a
-network between them and a coordinator, all on the one schedule.
+Phases: faults strike until their list is over; then everything is healed and must come to its end within a
+bound; then the stores are opened once more and must have nothing to do; then the verdict. One node now; a
+cluster has several, a network between them and a coordinator, all on the one schedule.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class World:
         self.trace = Trace(show)
         self.disk = MemoryDisk()
         self._until: int | None = None
-        self._counted: tuple[tuple[int, ...] | None, bool] = ((), False)  # (mark of the log, whether all is in it)
+        self._counted: tuple[tuple[int, ...] | None, bool] = (
+            (),
+            False,
+        )  # (mark of the log, whether all is in it)
         self.records = subject.records(options)
         self._subject = subject
         self._opened = open_inputs(self.records, options, self.streams["inputs"])
@@ -93,7 +96,9 @@ class World:
             ground.clear()
         node = self.node
         lines = list(self.trace.last) if failure is not None else []
-        return Outcome(failure, self.trace.digest(), node.boundaries, node.faults.struck, self.counters, lines)
+        return Outcome(
+            failure, self.trace.digest(), node.boundaries, node.faults.struck, self.counters, lines
+        )
 
     def _note_touched(self, book: Book, entity: Entity) -> None:
         if entity.mark == book.cut:
@@ -103,7 +108,9 @@ class World:
 
     def build(self) -> Build:
         """The application anew, as at the start of a process."""
-        return Build(self._subject, self.options, {name: source for name, (source, _) in self._opened.items()})
+        return Build(
+            self._subject, self.options, {name: source for name, (source, _) in self._opened.items()}
+        )
 
     def _output(self, number: int, sink: SimulatedSink) -> Output:
         match sink.kind:

@@ -25,6 +25,8 @@ from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, Place, look
 LIFE_SECONDS = 0.3  # of work between two kills, about
 SLOWED_SECONDS = 0.6  # of work for each kill, if an input must be slowed down
 PASSAGES_MAX = 12  # of its point before a kill
+EPOCHS_PER_KILL = 8  # of an input that must be slowed down
+EPOCH_BYTES_MIN = 256
 POLL_SECONDS = 0.005
 # A life that neither dies at its point nor gets further within this time is killed as it is.
 PATIENCE_SECONDS = 20.0
@@ -100,7 +102,7 @@ def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
     random = Random(arguments.seed)
     with scratch(arguments) as made:
         environment = {WATCH: str(made.watch)}
-        trial = try_out(made, environment, arguments.kills)
+        trial = try_out(made, environment, max(1, arguments.kills))
         if isinstance(trial, int):
             return trial
         campaign = Campaign(made, environment | trial.environment)
@@ -125,27 +127,35 @@ class Trial:
 
 
 def try_out(made: Scratch, environment: dict[str, str], kill_count: int) -> Trial | int:
-    """Run once without kills, for no longer than is needed to know that the input is long enough.
+    """Run without kills, for no longer than is needed to know that the input is long enough.
 
+    If it is not, run again in the small epochs that it will be cut into, to know how long each must be held back.
     A run that can't even start ends the whole with its exit code.
     """
     wanted = kill_count * SLOWED_SECONDS
-    with child(made.start_run(environment | {PACE: "0"}, quiet=True)) as run:
-        try:
-            run.wait(timeout=wanted)
-            over = True
-        except subprocess.TimeoutExpired:
-            over = False
-    outcome = made.outcome()
-    epochs = look(made.watch).epoch if made.watch.exists() else 0
-    made.clear()
-    if not over:
+    if not run_for(made, environment, wanted):
+        made.clear()
         return Trial()
-    if outcome is None:
+    if made.outcome() is None:
         with child(made.start_run(environment)) as run:  # once more, to be heard
             return run.wait() or STOPPED
-    pace = 1000 * wanted / max(epochs, 1)
-    return Trial({PACE: f"{pace:.3f}"}, max(1, min(PASSAGES_MAX, epochs // (2 * max(kill_count, 1)))))
+    epoch_bytes = max(EPOCH_BYTES_MIN, look(made.watch).logged_bytes // (kill_count * EPOCHS_PER_KILL))
+    made.clear()
+    run_for(made, environment | {PACE: f"0:{epoch_bytes}"}, PATIENCE_SECONDS)
+    epochs = max(1, look(made.watch).epoch)
+    made.clear()
+    passages = max(1, min(PASSAGES_MAX, epochs // (2 * kill_count)))
+    return Trial({PACE: f"{1000 * wanted / epochs:.3f}:{epoch_bytes}"}, passages)
+
+
+def run_for(made: Scratch, environment: dict[str, str], seconds: float) -> bool:
+    """Run unheard for at most so long; return whether the run came to its end."""
+    with child(made.start_run(environment, quiet=True)) as run:
+        try:
+            run.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return False
+    return True
 
 
 def report(campaign: Campaign, wanted: int) -> None:

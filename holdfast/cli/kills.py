@@ -26,7 +26,8 @@ from holdfast.runtime.points import (
 STARTING_SECONDS = 0.6
 # How often a point is passed before the kill, at most. What happens in every epoch is passed more often than what
 # happens in every checkpoint.
-_PASSAGES = {APPENDING: 12, SYNCED: 12, APPLIED: 12, WRITING: 12, STAGING: 4, COMPLETING: 3, TRIMMING: 3}
+EVERY_EPOCH = 12
+_PASSAGES = dict.fromkeys((APPENDING, SYNCED, APPLIED, WRITING), EVERY_EPOCH) | {STAGING: 4, COMPLETING: 3, TRIMMING: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,10 @@ def kills(scenario: str, random: Random, *, life_seconds: float, passages_max: i
 
     def at(points: tuple[str, ...], *, recovering: bool = False) -> Iterator[Kill]:
         for point in cycle(random.sample(points, len(points))):
-            yield Kill(point, random.randint(1, min(_PASSAGES[point], passages_max)), recovering=recovering)
+            # Before its first passage a life that has caught up has done nothing new.
+            least = 2 if _PASSAGES[point] == EVERY_EPOCH and not recovering else 1
+            most = max(least, min(_PASSAGES[point], passages_max))
+            yield Kill(point, random.randint(least, most), recovering=recovering)
 
     match scenario:
         case "random":

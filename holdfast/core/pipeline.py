@@ -158,6 +158,11 @@ class Pipeline:
         records: Sequence[Any] = self._source(partition).decode(raw)
         return records
 
+    def cut(self, partition: int, raw: bytes, count: int) -> int:
+        """Byte length of the first `count` records of a block."""
+        length: int = self._source(partition).cut(raw, count)
+        return length
+
     def record_times(self, partition: int, records: Sequence[Any]) -> Sequence[int | None] | None:
         """The records' own times, where their source gives them."""
         times: Sequence[int | None] | None = self._source(partition).times(records)
@@ -328,7 +333,7 @@ class Pipeline:
                 outlet = outlets[step.on_error.index]
                 try:
                     outlet.adder(segment.feeder)(failure.dead_letter())
-                except Exception as own:
+                except Exception as own:  # noqa: BLE001 - a letter about a letter could go on for ever
                     self._stop(position, replace(failure, step=step.on_error.name, error=error_text(own)), own)
                     return
                 if self.track:

@@ -225,7 +225,7 @@ class SegmentWriter:
     def _outputs(self, *, many: bool, settles: bool) -> None:
         """What a fast call returned, to the consumers. (An undeclared generator fails there, and is met carefully.)"""
         step = self.segment.entry
-        if many or not self.plan.consumers(step):
+        if many:
             self._line(f"r = hold_outputs(r, {self._copier(step)})")
             self._held_outputs(settles=settles)
             return

@@ -28,12 +28,11 @@ from holdfast.worker.settings import Settings
 KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point since new input is read; or …
 REPLAY = "replay"  # … point:count:replay, end at the count-th passage of all
 WATCH = "HOLDFAST_WATCH"  # file that always says where the run is
-PACE = "HOLDFAST_PACE"  # milliseconds by which each read of a file is held back; epochs and checkpoints are small then
+PACE = "HOLDFAST_PACE"  # milliseconds:bytes, hold each read of a file back for so long and make epochs so small
 
-# What a watched run keeps in its file: number of the point passed last, records applied, outputs
-# delivered, last epoch applied; all counted from the start of the input.
-PAGE = struct.Struct("<BxxxxxxxQQQ")
-PACED_EPOCH_BYTES = 2048
+# What a watched run keeps in its file: number of the point passed last; counted from the start of the input: records
+# applied, outputs delivered, last epoch applied; and the bytes that this process has logged.
+PAGE = struct.Struct("<BxxxxxxxQQQQ")
 PACED_CHECKPOINT_MS = 60
 PACED_ROWS_PER_SLICE = 2
 
@@ -46,12 +45,17 @@ class Place:
     records: int
     outputs: int
     epoch: int
+    logged_bytes: int
 
 
 class Watch(Probe):
-    """Notes every point in a page of a file, which outlives the process."""
+    """Notes every point in a page of a file, which outlives the process; without a file in memory, for nobody."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        self._logged_bytes = 0
+        if path is None:
+            self._page = mmap.mmap(-1, PAGE.size)
+            return
         path.touch()
         os.truncate(path, PAGE.size)
         with path.open("r+b") as file:
@@ -60,16 +64,20 @@ class Watch(Probe):
     def opened(self, log: LmdbLog) -> None:
         watch_commits(log, self)
 
+    def logged(self, epochs: Sequence[Epoch]) -> None:
+        """Note what was appended."""
+        self._logged_bytes += sum(len(chunk.raw) for epoch in epochs for chunk in epoch.chunks)
+
     def passed(self, point: str) -> None:
         self._page[0] = ALL_POINTS.index(point)
 
     def handled(self, worker: Worker) -> None:
         records = sum(position[0] for position in worker.apply.positions.values())
         outputs = sum(sink.delivered for sink in worker.delivery.sinks)
-        PAGE.pack_into(self._page, 0, self._page[0], records, outputs, worker.apply.applied)
+        PAGE.pack_into(self._page, 0, self._page[0], records, outputs, worker.apply.applied, self._logged_bytes)
 
 
-def watch_commits(log: LmdbLog, probe: Probe) -> None:
+def watch_commits(log: LmdbLog, probe: Watch) -> None:
     """Let the probe pass APPENDING inside each transaction that appends: all is put, nothing is committed.
 
     No other run has this hook, so that the log knows nothing of it.
@@ -88,6 +96,7 @@ def watch_commits(log: LmdbLog, probe: Probe) -> None:
     def watched_append(epochs: Sequence[Epoch]) -> None:
         environment.write = write_and_pass  # type: ignore[method-assign]
         append(epochs)
+        probe.logged(epochs)
         environment.write = write  # type: ignore[method-assign]
 
     log.append = watched_append  # type: ignore[method-assign]
@@ -95,26 +104,23 @@ def watch_commits(log: LmdbLog, probe: Probe) -> None:
 
 def look(path: Path) -> Place:
     """Return where the run that keeps this page is, or was when it ended."""
-    point, records, outputs, epoch = PAGE.unpack(path.read_bytes())
-    return Place(ALL_POINTS[point], records, outputs, epoch)
+    point, *counted = PAGE.unpack(path.read_bytes())
+    return Place(ALL_POINTS[point], *counted)
 
 
-class Fuse(Probe):
-    """Ends the process at the count-th passage of a point, as SIGKILL from outside would, and passes all on."""
+class Fuse(Watch):
+    """Ends the process at the count-th passage of a point, as SIGKILL from outside would."""
 
-    def __init__(self, point: str, count: int, inner: Probe, *, armed: bool) -> None:
+    def __init__(self, path: Path | None, point: str, count: int, *, armed: bool) -> None:
         """`armed` counts from the beginning, else counting begins when new input is read."""
+        super().__init__(path)
         self._armed = armed
         self._point = point
         self._left = count
-        self._inner = inner
         self._lock = threading.Lock()
 
-    def opened(self, log: LmdbLog) -> None:
-        watch_commits(log, self)
-
     def passed(self, point: str) -> None:
-        self._inner.passed(point)
+        super().passed(point)
         self._armed |= point == INTAKE
         if self._armed and point == self._point:
             with self._lock:
@@ -125,42 +131,39 @@ class Fuse(Probe):
     def halves_write(self) -> bool:
         return self._armed and self._point == WRITING and self._left == 1
 
-    def handled(self, worker: Worker) -> None:
-        self._inner.handled(worker)
-
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
     """What was asked for."""
 
     probe: Probe
-    paced: bool
+    epoch_bytes: int | None
 
     def settings(self, settings: Settings) -> Settings:
         """Return the settings to run with."""
-        if not self.paced:
+        if self.epoch_bytes is None:
             return settings
         return dataclasses.replace(
             settings,
             checkpoint_ms=PACED_CHECKPOINT_MS,
-            epoch_bytes_min=PACED_EPOCH_BYTES,
-            epoch_bytes_max=PACED_EPOCH_BYTES,
+            epoch_bytes_min=self.epoch_bytes,
+            epoch_bytes_max=self.epoch_bytes,
             rows_per_slice=PACED_ROWS_PER_SLICE,
         )
 
 
 def rehearsal() -> Rehearsal:
     """Read the environment."""
-    probe = Probe()
     watch, kill, pace = (os.environ.get(name) for name in (WATCH, KILL, PACE))
-    if watch:
-        probe = Watch(Path(watch))
+    probe = Watch(Path(watch)) if watch else Probe()
     if kill:
         point, count, when = (*kill.split(":"), "", "")[:3]
         if point not in KILL_POINTS or not count.isdigit() or count == "0" or when not in ("", REPLAY):
             points = ", ".join(KILL_POINTS)
             raise UsageError(f"{KILL}={kill}: expected POINT:COUNT or POINT:COUNT:{REPLAY}, with POINT one of {points}")
-        probe = Fuse(point, int(count), probe, armed=when == REPLAY)
-    if pace:
-        probe.pace_seconds = float(pace) / 1000
-    return Rehearsal(probe, bool(pace))
+        probe = Fuse(Path(watch) if watch else None, point, int(count), armed=when == REPLAY)
+    if not pace:
+        return Rehearsal(probe, None)
+    milliseconds, _, epoch_bytes = pace.partition(":")
+    probe.pace_seconds = float(milliseconds) / 1000
+    return Rehearsal(probe, int(epoch_bytes))

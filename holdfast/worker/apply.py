@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from holdfast.core.entities import Rows
-from holdfast.core.epochs import Epoch
+from holdfast.core.epochs import Chunk, Epoch
 from holdfast.core.errors import HoldfastError, StoppedError
 from holdfast.core.pipeline import Pipeline, StopBeforeError
 from holdfast.core.positions import TIMER, Position
@@ -20,6 +20,7 @@ from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
 from holdfast.worker.exchange import Exchange
 from holdfast.worker.record import Record
 
+DECODED_AT_ONCE = 512  # records
 Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
 
 
@@ -114,10 +115,9 @@ class Apply:
     def run(self, epoch: Epoch, limit: Place | None) -> Generator[Load, None, Stopped | None]:
         """Apply an epoch; with a limit, only what lies before it."""
         assert epoch.number == self.applied + 1, "epochs are applied in order, each once"
-        chunks = [self._decoded(epoch, index) for index in range(len(epoch.chunks))]
         clocks = {partition: position[3] for partition, position in self.positions.items()}
         again = Again(self.pipeline, epoch)
-        for whole in self._slices(epoch, chunks, clocks):
+        for whole in self._slices(epoch, clocks):
             piece = whole.between(self.skip, limit)
             if piece is None:
                 continue
@@ -157,11 +157,10 @@ class Apply:
 
         Stage by stage another one may be met before. This touches entities: it is the last that a machine does.
         """
-        chunks = [self._decoded(epoch, index) for index in range(len(epoch.chunks))]
         clocks = {partition: position[3] for partition, position in self.positions.items()}
         behind = Place(self.skip.records + 1) if self.skip.fired else Place(self.skip.records, fired=True)
         failures = self.pipeline.note_failures()
-        for whole in self._slices(epoch, chunks, clocks):
+        for whole in self._slices(epoch, clocks):
             piece = whole.between(self.skip, behind)
             if piece is not None:
                 yield from self._stages(piece, Again(self.pipeline, epoch))
@@ -179,28 +178,39 @@ class Apply:
 
     # --- slices
 
-    def _decoded(self, epoch: Epoch, index: int) -> DecodedChunk:
-        chunk = epoch.chunks[index]
+    def _decoded(self, chunk: Chunk) -> DecodedChunk:
         records = self.pipeline.decode(chunk.partition, chunk.raw)
         assert len(records) == chunk.count, "a block holds other records than were counted"
         times = self.pipeline.record_times(chunk.partition, records) if self.needs_times else None
         return DecodedChunk(chunk.partition, chunk.first, records, times, chunk.time)
 
-    def _slices(self, epoch: Epoch, chunks: list[DecodedChunk], clocks: dict[int, int]) -> Iterator[Slice]:
-        if self.needs_times or len(chunks) != 1:
+    def _slices(self, epoch: Epoch, clocks: dict[int, int]) -> Iterator[Slice]:
+        if self.needs_times or len(epoch.chunks) != 1:
+            chunks = [self._decoded(chunk) for chunk in epoch.chunks]
             at_least = epoch.time if self.live else 0
             turns = list(turns_of(chunks, live=self.live, clocks=clocks, time=max(self.time, at_least)))
             self._last_time = turns[-1].time if turns else self.time
             self._note_times(turns)
             yield from self._slices_of_turns(turns)
             return
-        chunk = chunks[0]
+        chunk = epoch.chunks[0]
         clocks[chunk.partition] = max(chunk.time, clocks.get(chunk.partition, 0))
         self._last_time = max(self.time, clocks[chunk.partition])
-        size = self.slice_records
-        for start in range(0, len(chunk.records), size):
-            part = Part(0, chunk.partition, chunk.first + start, chunk.records[start : start + size])
-            yield Slice([part], None, start)
+        yield from self._slices_of_chunk(chunk)
+
+    def _slices_of_chunk(self, chunk: Chunk) -> Iterator[Slice]:
+        """Records of one partition alone, decoded not long before they are needed: then they are still in the cache."""
+        raw, at = chunk.raw, 0
+        while at < chunk.count:
+            count = min(DECODED_AT_ONCE, chunk.count - at)
+            end = len(raw) if at + count == chunk.count else self.pipeline.cut(chunk.partition, raw, count)
+            records = self.pipeline.decode(chunk.partition, raw[:end])
+            assert len(records) == count, "a block holds other records than were counted"
+            raw = raw[end:]
+            for start in range(0, count, self.slice_records):
+                part = Part(0, chunk.partition, chunk.first + at + start, records[start : start + self.slice_records])
+                yield Slice([part], None, at + start)
+            at += count
 
     def _slices_of_turns(self, turns: list[Turn]) -> Iterator[Slice]:
         """Turns are put together up to the size of a slice, unless their timers keep them apart."""

@@ -15,7 +15,7 @@ from itertools import chain, islice, repeat
 from typing import Final
 
 from holdfast.core.entities import Book, Entity, Rows
-from holdfast.core.errors import ValueTypeError
+from holdfast.core.errors import ApplicationError, ValueTypeError
 from holdfast.core.images import pack
 from holdfast.core.types import TypeRegistry
 from holdfast.worker.apply import Apply
@@ -67,6 +67,9 @@ class Checkpoints:
         settings: Settings,
         folding: Folding,
     ):
+        for name in books:
+            if name in (SOURCE_STEP, SINK_STEP):
+                raise ApplicationError(f"a stateful step can't be named {name!r}, as the system's own are: rename it")
         self.books = dict(books)
         self.sink_names = sink_names
         self.registry = registry

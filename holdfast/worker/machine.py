@@ -27,7 +27,7 @@ from holdfast.worker.apply import Apply, Stopped
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
-from holdfast.worker.effects import AppendLog, Effect, Finish, Return, WakeAt
+from holdfast.worker.effects import AppendLog, Effect, Finish, Return
 from holdfast.worker.fold import Folding
 from holdfast.worker.intake import Intake
 from holdfast.worker.invariants import check_invariants
@@ -35,6 +35,7 @@ from holdfast.worker.returning import Returning
 from holdfast.worker.settings import Settings as Settings
 from holdfast.worker.statistics import Statistics as Statistics
 from holdfast.worker.statistics import statistics_of
+from holdfast.worker.wake import Wake
 from holdfast.worker.work import Work
 
 SELF = 0  # the only member
@@ -72,7 +73,7 @@ class Worker:
         self.finished = False
         self.now = 0
         self.work_began: int | None = None  # when the epoch just applied was begun
-        self.wake: int | None = None
+        self.wake = Wake()
         self.first_output = [0] * len(plan.sinks)
         self.made = 0  # checkpoints
         self.final: Record | None = None  # the last checkpoint of this life, once it is under way
@@ -197,11 +198,10 @@ class Worker:
             effects += self._apply_epoch()
         if self.finished:
             return effects
-        effects += self._close_epochs()
-        effects += self._checkpoint()
+        effects += self._close_epochs() + self._checkpoint()
         effects += self._end()
         if not self.finished:
-            effects += self._set_wake(again=isinstance(event, events.Ticked))
+            effects += self._set_wake(event)
         return effects
 
     def _close_epochs(self) -> list[Effect]:
@@ -354,21 +354,14 @@ class Worker:
         self.finished, self.running = True, False
         return [order]
 
-    def _set_wake(self, *, again: bool) -> list[Effect]:
-        """When there is something to do although nothing happens. What is under way brings an answer before.
-
-        `again` repeats the order: it may have been carried out, and the clock was set back since.
-        """
-        times: list[int | None] = [None]
+    def _set_wake(self, event: events.Event) -> list[Effect]:
+        """When there is something to do although nothing happens. What is under way brings an answer before."""
+        times: list[int | None] = []
         if not self.logged and self.returning.is_over and not self._is_ending():
             times.append(None if self._is_writing() else self.cuts.due_at())
             if self.plan.live and not self.stopping and self._may_close():
                 times.append(self.pipeline.next_due())
-        wake = min((time for time in times if time is not None), default=None)
-        if wake == self.wake and (wake is None or not again):
-            return []
-        self.wake = wake
-        return [WakeAt(wake)]
+        return self.wake.order(times, again=isinstance(event, events.Ticked))
 
     # --- looking at it
 

@@ -21,7 +21,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     write(folder)
     write_lines(folder, 3000)
-    done = holdfast(folder, "run", "app.py", HOLDFAST_KILL="between-apply-and-delivery:12", HOLDFAST_PACE="20")
+    done = holdfast(folder, "run", "app.py", HOLDFAST_KILL="between-apply-and-delivery:12", HOLDFAST_PACE="20:2048")
     assert done.returncode < 0
     return folder.rename(folder.with_name("killed"))
 

@@ -89,7 +89,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_space(
     if full == "output":
         text = COUNT.replace("output.jsonl", "small/output.jsonl")
     write(tmp_path, text)
-    write_lines(tmp_path, 60_000)
+    write_lines(tmp_path, 150_000)
     ballast = small_disk / "ballast"
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     ballast.write_bytes(bytes(free - (3 << 20 if full == "data" else 1 << 20)))

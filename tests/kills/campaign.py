@@ -26,6 +26,7 @@ from tests.kills.spawner import PLANT
 from tests.repository import ROOT
 
 LIFE_SECONDS_MAX = 30.0  # a life that goes on for longer hangs
+PACED = "0:2048"  # small epochs, not held back
 # A random moment: when so many records more than ever before are applied, and then some time has passed. Counted in
 # records, so that a campaign takes about as much input on a fast machine as on a slow one.
 MOMENT_RECORDS_MAX = 256
@@ -72,7 +73,7 @@ class Campaign:
 
     def live(self, process: subprocess.Popen[str], life: Life) -> bool:
         """One life; return whether it was killed."""
-        environment = {WATCH: str(self.folder / "watch"), PACE: "0", PLANT: self.plant, KILL: life.kill}
+        environment = {WATCH: str(self.folder / "watch"), PACE: PACED, PLANT: self.plant, KILL: life.kill}
         pid = request(process, environment)
         if life.moment is not None:
             self.wait_for_progress(process, *life.moment)

@@ -130,23 +130,32 @@ big, small = orders.branch(is_big)
 )
 
 
-def write_inputs(folder: Path, seed: int, records: int) -> None:
-    """Write both files; every few lines there is one that can't be decoded."""
+def write_inputs(folder: Path, seed: int, records: int, *, faulty: bool = True) -> None:
+    """Write both files. In faulty ones some lines can't be decoded and some make a function fail."""
     random = Random(seed)
     with (folder / ORDERS).open("w") as file:
         for number in range(records):
             order = {
                 "at": 10 * number + random.randrange(50),
                 "customer": random.randrange(CUSTOMERS),
-                "amount": random.choice([0, 13, 7.25, 49.5, 51, 99, random.randrange(100)]),
+                "amount": random.choice([0 if faulty else 1, 13, 7.25, 49.5, 51, 99, random.randrange(1, 100)]),
                 "item": f"item {random.randrange(500)}",
             }
-            file.write("no json\n" if random.random() < 0.01 else json.dumps(order) + "\n")
-    words = ["to", "be", "or", "not", "bad", "Übergröße", "x" * 40, *(f"w{n}" for n in range(300))]
+            file.write("no json\n" if faulty and random.random() < 0.01 else json.dumps(order) + "\n")
+    words = [
+        "to",
+        "be",
+        "or",
+        "not",
+        "bad" if faulty else "good",
+        "Übergröße",
+        "x" * 40,
+        *(f"w{n}" for n in range(300)),
+    ]
     with (folder / WORDS).open("wb") as file:
         for number in range(records // 2):
             line = " ".join([str(20 * number), *random.choices(words, k=random.randrange(6))])
-            file.write(b"\xff\xfe\n" if random.random() < 0.01 else line.encode() + b"\n")
+            file.write(b"\xff\xfe\n" if faulty and random.random() < 0.01 else line.encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+"""What the tests of the simulator share: the campaign, and one run of fresh seeds.
+
+`HOLDFAST_FIRST_SEED` moves the fresh seeds, so that a nightly run need not repeat the one before.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from holdfast.chaos.catalogue import EVERYTHING, catalogue
+from holdfast.chaos.simulator import Campaign, Report
+
+FIRST_SEED = int(os.environ.get("HOLDFAST_FIRST_SEED", "0"))
+FRESH_SEEDS = 250  # some thirty seconds
+
+
+@functools.cache
+def campaign(mutant: str | None = None) -> Campaign:
+    """All applications, with one bug planted or none."""
+    return Campaign(catalogue(EVERYTHING), mutant)
+
+
+@functools.cache
+def fresh() -> Report:
+    """The fresh seeds, run once for all tests that look at them."""
+    return campaign().run_all(range(FIRST_SEED, FIRST_SEED + FRESH_SEEDS), failures_max=3)

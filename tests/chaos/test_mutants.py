@@ -1,0 +1,45 @@
+"""Planted bugs are found: the proof that the faults are strong enough.
+
+docs/simulator.md holds the table of all of them; a mutant that survives there means that the faults are too
+weak.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.chaos.mutants import MUTANTS
+from tests.chaos.campaign import campaign
+
+SEEDS = 100  # within which each of the fast ones is found
+NIGHTLY_SEEDS = 3000
+
+FAST = (
+    "skip-sync",
+    "apply-before-append",
+    "trim-when-staged",
+    "complete-before-sinks-synced",
+    "no-undo-at-return",
+    "sink-skips-unread",
+    "leftovers-counted",
+    "failed-call-keeps-state",
+)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_planted_bug_is_found_within_a_few_seeds(name: str) -> None:
+    assert campaign(name).run_all(range(SEEDS)).failures
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(set(MUTANTS) - set(FAST)))
+def test_every_planted_bug_is_found(name: str) -> None:
+    assert campaign(name).run_all(range(NIGHTLY_SEEDS)).failures
+
+
+def test_nothing_is_left_of_a_planted_bug_afterwards() -> None:
+    seed = next(iter(campaign("apply-before-append").run_all(range(SEEDS)).failures))
+    options = campaign().options(seed)
+
+    assert campaign("apply-before-append").run(options).failure is not None
+    assert campaign().run(options).failure is None
