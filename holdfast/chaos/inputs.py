@@ -14,10 +14,12 @@ from random import Random
 from typing import Any
 
 from holdfast.connectors.memory import MemorySource
+from holdfast.core.connector import Undecodable
 from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry
 
 BYTES_MAX = 1 << 62  # records are counted here, never bytes
+BROKEN = None  # stands in a block where the time of a record would, if that can't be decoded
 
 
 class SimulatedSource:
@@ -29,7 +31,7 @@ class SimulatedSource:
         self._blocks: MemorySource[Any] = MemorySource(
             {name: list(map(_pair, part)) for name, part in records.items()}
         )
-        self._times: tuple[list[Any], list[int]] | None = None
+        self._times: tuple[list[Any], list[int | None]] | None = None
 
     def bind(self, registry: TypeRegistry) -> None:
         """Take the application's value types."""
@@ -41,12 +43,12 @@ class SimulatedSource:
 
     def decode(self, raw: bytes) -> list[Any]:
         """The records of a block."""
-        pairs: list[Any] = self._blocks.decode(raw)
-        records = [record for _, record in pairs]
-        self._times = (records, [time for time, _ in pairs])
+        stored: list[Any] = self._blocks.decode(raw)
+        records = [undecodable(record) if time is BROKEN else record for time, record in stored]
+        self._times = (records, [time for time, _ in stored])
         return records
 
-    def times(self, records: Sequence[Any]) -> list[int] | None:
+    def times(self, records: Sequence[Any]) -> list[int | None] | None:
         """The times of the records that were decoded last."""
         if not self.timed:
             return None
@@ -65,7 +67,14 @@ class SimulatedSource:
         return self._blocks.open(partition, offset)
 
 
-def _pair(record: object) -> tuple[int, object]:
+def undecodable(raw: bytes) -> Undecodable:
+    """A record that can't be decoded, the same for the machine and the reference."""
+    return Undecodable(raw, ValueError("not to be read"))
+
+
+def _pair(record: object) -> tuple[int | None, object]:
+    if isinstance(record, Undecodable):
+        return BROKEN, record.raw  # it has no time either
     return (record.time, record.record) if isinstance(record, At) else (0, record)
 
 

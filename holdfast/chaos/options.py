@@ -26,6 +26,7 @@ REPLAY_BYTES = (1_048_576, 1, 500)
 ENTITIES_IN_MEMORY = (None, None, None, 1, 2, 5, 20, 1000)
 TICK_MS = (5.0, 20.0, 100.0)
 COPIES = (1, 2, 4, 8)
+BROKEN = (0, 0, 0, 0, 0, 0, 3, 50)
 RECORDS_MAX = (130, 5, 30, 70, 400)
 # Milliseconds that a work takes on average; "machine" is the handling of an event.
 LATENCIES_MS = {
@@ -58,6 +59,7 @@ class Options:
     copies: int  # of its input, one after the other …
     records_max: int  # … and so many records of each partition
     untimed: bool  # records lose the times they have: the logged clock counts
+    broken: int  # every so many records one can't be decoded; 0 for none
     strict: bool  # whatever fails stops the application
     live: bool  # the records arrive over time
     ends: bool  # a live input says when it is over; otherwise a stop is asked for at the end
@@ -74,7 +76,7 @@ class Options:
     def lines(self) -> list[str]:
         """Return the options as text, one a line."""
         shown = [
-            f"seed {self.seed}, application {self.application!r}, strict {self.strict}",
+            f"seed {self.seed}, application {self.application!r}, strict {self.strict}, broken {self.broken}",
             f"{self.copies} x its input, {self.records_max} records of a partition, untimed {self.untimed}",
             f"live {self.live}, ends {self.ends}, notices end {self.notices_end}",
             f"sinks {self.sinks}, columns {self.columns}, tick {self.tick_ms} ms",
@@ -99,6 +101,7 @@ def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | No
         copies=random.choice(COPIES),
         records_max=random.choice(RECORDS_MAX),
         untimed=random.random() < 0.4,
+        broken=random.choice(BROKEN),
         strict=random.random() < 0.1,
         live=live,
         ends=not live or random.random() < 0.6,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from holdfast.chaos.inputs import Input, SimulatedSource, draw_arrivals
+from holdfast.chaos.inputs import Input, SimulatedSource, draw_arrivals, undecodable
 from holdfast.chaos.options import Options
 from holdfast.core.application import Application
 from holdfast.core.copying import ATOMS, copy_value
@@ -36,12 +36,12 @@ class Subject:
     )
 
     def records(self, options: Options) -> Records:
-        """The input as the options want it: several times over, cut off, without its times."""
+        """The input as the options want it: repeated, cut off, without its times, partly unreadable."""
         return {
             source: {
                 name: [
-                    _without_time(r) if options.untimed else r
-                    for r in ([*records] * options.copies)[: options.records_max]
+                    _changed(record, number, options)
+                    for number, record in enumerate(([*records] * options.copies)[: options.records_max])
                 ]
                 for name, records in partitions.items()
             }
@@ -49,8 +49,10 @@ class Subject:
         }
 
 
-def _without_time(record: object) -> object:
-    return record.record if isinstance(record, At) else record
+def _changed(record: object, number: int, options: Options) -> object:
+    if options.broken and number * 7919 % options.broken == options.broken - 1:
+        return undecodable(b"record %d" % number)
+    return record.record if options.untimed and isinstance(record, At) else record
 
 
 class SimulatedSink:

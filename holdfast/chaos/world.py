@@ -27,7 +27,9 @@ from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
-HEALED_BOUNDARIES_MAX = 30_000  # within which a healed world must have come to its end
+# Within so many boundaries a healed world must have come to its end; an epoch of one live record takes about fifty.
+HEALED_BOUNDARIES_MAX = 5_000
+HEALED_BOUNDARIES_PER_RECORD = 100
 HEALED_MS_MAX = 3_600_000.0
 LOOKS_AT_END_MS = 50.0  # how often it is asked whether a live input is exhausted
 
@@ -148,10 +150,14 @@ class World:
             if healed is None and self.node.faults.over:
                 healed = (self.node.boundaries, self.schedule.now)
             if healed is not None and (
-                self.node.boundaries - healed[0] > HEALED_BOUNDARIES_MAX
+                self.node.boundaries - healed[0] > self._boundaries_max()
                 or self.schedule.now - healed[1] > HEALED_MS_MAX
             ):
                 raise Violation(f"not at its end {self.schedule.now - healed[1]:.0f} ms after the last fault")
+
+    def _boundaries_max(self) -> int:
+        records = sum(len(one.arrivals) for one in self.inputs)
+        return HEALED_BOUNDARIES_MAX + HEALED_BOUNDARIES_PER_RECORD * records
 
     def _finished(self) -> bool:
         finish = self.node.finish
@@ -187,7 +193,7 @@ class World:
             self.node.ask_stop()
         before = self.node.boundaries
         while self.node.finish is None:
-            if not self.schedule.step() or self.node.boundaries - before > HEALED_BOUNDARIES_MAX:
+            if not self.schedule.step() or self.node.boundaries - before > self._boundaries_max():
                 raise Violation("started once more, it does not come to its end")
         if (self.node.finish.ended, str(self.node.finish.error)) != (first.ended, str(first.error)):
             raise Violation(f"started once more, it ends with {self.node.finish} and not with {first}")

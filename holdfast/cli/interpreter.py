@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -32,11 +33,13 @@ def check() -> None:
 def fix_hash_seed() -> None:
     """Go on in this process with the fixed hash seed, by starting the interpreter anew unless it has it."""
     if not sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED") == HASH_SEED:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return
     if os.environ.get(REPLACED) == str(os.getpid()):
         raise UsageError("the hash seed can't be fixed because Python ignores the environment; run without -E and -I")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
+    # A Ctrl-C while the interpreter starts anew waits until it can be answered.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     environment = os.environ | {"PYTHONHASHSEED": HASH_SEED, REPLACED: str(os.getpid())}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
@@ -51,11 +54,17 @@ def end(code: int) -> NoReturn:
     """End the process without taking apart what is in memory: with millions of entities that takes seconds."""
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
+        _flush()
     except BrokenPipeError:
         pass
-    sys.stderr.flush()
     os._exit(code)
+
+
+def _flush() -> None:
+    """Write out what was printed; a stream that was closed before the start is None."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
 
 
 def drop_stdout() -> None:

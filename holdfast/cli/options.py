@@ -141,6 +141,13 @@ def _add_seconds(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep", type=Path, metavar="DIR", help="use this new folder as scratch and leave it")
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
+    return number
+
+
 def _add_verify(command: argparse.ArgumentParser) -> None:
     _add_cluster(command)
     _add_seconds(command)
@@ -148,7 +155,7 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
 
 def _add_chaos(command: argparse.ArgumentParser) -> None:
     scenarios = "; ".join(f"{name}: {text}" for name, text in SCENARIOS.items())
-    command.add_argument("--kills", type=int, default=10, metavar="K", help="how often to kill (10)")
+    command.add_argument("--kills", type=_count, default=10, metavar="K", help="how often to kill (10)")
     command.add_argument("--seed", type=int, default=1, metavar="S", help="of all random choices (1)")
     command.add_argument("--scenario", choices=tuple(SCENARIOS), default="mixed", metavar="NAME", help=scenarios)
     _add_cluster(command)

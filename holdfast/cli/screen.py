@@ -56,7 +56,8 @@ class Screen:
             return
         if self.is_terminal:
             print(CLEAR_LINE, end="", file=sys.stderr)
-        for line in summary_lines(self._app.name, self._data, worker.statistics, outcome.seconds, self._state()):
+        done, state = worker.statistics, self._state()
+        for line in summary_lines(self._app.name, self._data, done, outcome.seconds, state, outcome.lives):
             self._say(line)
 
     def _state(self) -> str:
@@ -72,7 +73,7 @@ class Screen:
         print(text, file=sys.stderr, flush=True)
 
 
-def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state: str) -> list[str]:
+def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state: str, lives: int) -> list[str]:
     """Return the summary of a run, one screen at most."""
     rate = f"   {done.records / seconds:,.0f}/s" if seconds > 0 and done.records else ""
     rows = [
@@ -85,6 +86,7 @@ def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state
         ("resumed", f"after epoch {done.resumed_from:,}, {done.replayed:,} epochs replayed")
         if done.resumed_from or done.replayed
         else ("resumed", "no, from the start"),
+        *([("went back", f"{lives - 1:,} times, to do again what a failed call had touched")] if lives > 1 else []),
         ("data", str(data)),
     ]
     return [f"{name}: {state}, {seconds:.2f} s", *(f"  {label:<12}{text}" for label, text in rows)]

@@ -47,8 +47,10 @@ def verdict(made: Scratch, outcome: RunOutcome) -> int:
     if found == FOUND_DIFFERENCE:
         for line in _explain(made):
             print(line)
-    if found in (0, FOUND_DIFFERENCE):
+    if found == FOUND_DIFFERENCE or (found == 0 and not outcome.error):
         print(DIFFERS if found else IDENTICAL, flush=True)
+    elif found == 0:
+        print("the same up to where the application stopped", flush=True)
     return found or outcome.exit_code
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from holdfast.connectors.contract import as_sink, as_source
 from holdfast.core.application import Application
-from holdfast.core.errors import DiskFullError, ProcessingError, StorageError
+from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, StorageError, UsageError
 from holdfast.core.plan import Plan
+from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry, collect
 from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
@@ -109,6 +110,7 @@ class EngineThread:
         plan = Plan(self._app)
         known = known_types(plan)
         bind(plan, TypeRegistry(known))
+        refuse_inside(options.data, plan.sinks)
         if not options.data.exists():
             refuse_outputs(plan.sources, plan.sinks)
         directory = DataDirectory.open(options.data, create=True)
@@ -162,6 +164,8 @@ class EngineThread:
                 self.outcome.ended = end.ended
                 self.outcome.finished_before = record is not None and record.ended and end.ended
                 self.outcome.error = end.error or life.failure
+                if isinstance(end.error, StoppedError):
+                    life.check_inputs()
                 return
             state.abandon()
             settings = dataclasses.replace(
@@ -194,6 +198,14 @@ class EngineThread:
         life.close()
         life.raise_late()
         return end
+
+
+def refuse_inside(data: Path, sinks: Sequence[Step]) -> None:
+    """Outputs don't belong into the data directory: it holds nothing that is not its own."""
+    for step in sinks:
+        for path in step.sink.paths():
+            if Path(path).resolve().is_relative_to(data.resolve()):
+                raise UsageError(f"sink {step.name!r} writes {path}, which lies inside the data directory {data}")
 
 
 def form_generation(state: State) -> int:

@@ -31,6 +31,7 @@ def delete(data: Path, application: str) -> list[str]:
             raise DataDirectoryError(
                 f"{data} belongs to the application {ledger.name!r}, not to {application!r}, and is not deleted"
             )
+        _refuse_others(data)
         for path in [] if ledger is None else ledger.outputs:
             if Path(path).is_file():
                 Path(path).unlink()
@@ -48,6 +49,7 @@ def _delete_unreadable(data: Path, error: DataDirectoryError) -> list[str]:
         pass  # it is ours, as far as it can be told
     except UsageError:
         raise
+    _refuse_others(data)
     lock = DirectoryLock(data, wait=0)
     try:
         _delete_contents(data)
@@ -55,6 +57,13 @@ def _delete_unreadable(data: Path, error: DataDirectoryError) -> list[str]:
         lock.release()
     data.rmdir()
     return [f"note: {data} could not be read ({error}); it is deleted, its output files could not be told and are left"]
+
+
+def _refuse_others(data: Path) -> None:
+    """Before anything is deleted: what somebody else put there would be left without its folder."""
+    others = sorted({path.name for path in data.iterdir()} - set(_CONTENTS))
+    if others:
+        raise UsageError(f"{data} also holds {', '.join(others)}, which --fresh does not delete: move it away first")
 
 
 def _delete_contents(data: Path) -> None:

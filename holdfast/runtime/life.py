@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from holdfast.connectors.interface import OpenSink, OpenSource
@@ -129,8 +129,12 @@ class Life:
             else:
                 stands = self.worker.delivery.sinks[number]
                 sink.open(stands.token, stands.number, owned=True).close()
+        self.check_inputs(but=self._intakes)
+
+    def check_inputs(self, but: Container[int] = ()) -> None:
+        """What was read must still be what it was: who mends a record that is logged already would wait in vain."""
         for number, (source, name) in enumerate(self._sources):
-            if number not in self._intakes:
+            if number not in but:
                 source.open(name, self.worker.intake.partitions[number].offset).close()
 
     # --- events

@@ -209,3 +209,39 @@ def test_a_new_match_of_a_glob_is_reported_and_not_read(tmp_path: Path) -> None:
     assert "note: inner.txt of source 'source' was not there at the first start and is not read" in done.stderr
     assert done.returncode == 0
     assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+
+def test_an_output_inside_the_data_directory_is_refused(folder: Path) -> None:
+    write(folder, COUNT.replace("output.jsonl", "data/output.jsonl"))
+
+    refused(holdfast(folder, "run", "app.py", "--data", "data"), 2, "inside the data directory")
+
+    assert not (folder / "data").exists()
+
+
+def test_fresh_deletes_nothing_where_somebody_else_has_put_something(folder: Path) -> None:
+    finishes(folder, "--data", "data")
+    (folder / "data" / "mine").write_text("precious")
+
+    refused(holdfast(folder, "run", "app.py", "--data", "data", "--fresh"), 2, "also holds mine")
+
+    assert (folder / "data" / "mine").read_text() == "precious"
+    assert (folder / "output.jsonl").read_bytes() == counted(folder)
+
+
+def test_a_mended_record_that_is_logged_already_is_a_changed_input(folder: Path) -> None:
+    lines = (folder / "input.txt").read_bytes().splitlines(keepends=True)
+    (folder / "input.txt").write_bytes(b"".join([*lines[:7], b"\xff\n", *lines[7:]]))
+    refused(holdfast(folder, "run", "app.py"), 3, "offset 7")
+    refused(holdfast(folder, "run", "app.py"), 3, "offset 7")
+    (folder / "input.txt").write_bytes(b"".join(lines))
+
+    refused(holdfast(folder, "run", "app.py"), 4, "input.txt")
+
+
+@pytest.mark.parametrize("kills", ["-1", "many"])
+def test_a_number_of_kills_that_is_none_is_refused(folder: Path, kills: str) -> None:
+    done = holdfast(folder, "chaos", "app.py", "--kills", kills)
+
+    assert done.returncode == 2
+    assert "--kills" in last_line(done.stderr)

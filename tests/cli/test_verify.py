@@ -77,7 +77,7 @@ def test_verify_says_where_an_application_stops_and_compares_what_came_before(tm
 
     assert done.returncode == 3
     assert "ValueError: seventy-seven" in last_line(done.stderr)
-    assert last_line(done.stdout) == "IDENTICAL"
+    assert last_line(done.stdout) == "the same up to where the application stopped"
 
 
 def test_verify_ends_a_live_application_after_a_time(tmp_path: Path) -> None:
