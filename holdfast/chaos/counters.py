@@ -27,6 +27,7 @@ SITUATIONS = {
     "return in process": "a call failed after state was touched",
     "return with a place to stop": "and the place of the failure was known",
     "stopped at a failing record": "processing ended before the record that failed",
+    "mended after a stop": "the application went on from a checkpoint in the middle of an epoch",
     "several epochs in one commit": "the log wrote what had arrived while it was busy",
     "several epochs in flight": "one was applied while a later one was being logged",
     "delivery while a checkpoint was staged": "the stream went on meanwhile",

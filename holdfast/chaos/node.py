@@ -76,7 +76,7 @@ class Node:
         self._trace = trace
         self._clock_offset = 0.0
         self._slow_until = 0.0
-        self._process = 0  # number of the process; what was meant for an earlier one is void
+        self.process = 0  # number of the process; what was meant for an earlier one is void
         self._settings = options.settings
         self._stopping = False
         self._returns = 0  # since the last checkpoint
@@ -87,14 +87,14 @@ class Node:
 
     def start(self) -> None:
         """Start a process from what the disk holds."""
-        self._process += 1
+        self.process += 1
         self._settings = self._options.settings
         self._stopping = False
         self._returns = 0
         self.finish = None
         self._note_leftovers()
         log, state = self._stores = (MemoryLog(self.disk), MemoryState(self.disk))
-        self._trace.note(self._schedule.now, f"start {self._process}: log {log.base()}..{log.tail()}")
+        self._trace.note(self._schedule.now, f"start {self.process}: log {log.base()}..{log.tail()}")
         self._invariants.opened(log, state)
         self._take_snapshot()
         self._live()
@@ -165,10 +165,10 @@ class Node:
         self._settings = dataclasses.replace(
             self._settings, careful=order.careful, stop_before=order.stop_before, stop_error=order.error
         )
-        process = self._process
+        process = self.process
 
         def go_on() -> None:
-            if process == self._process and self._stores is not None:
+            if process == self.process and self._stores is not None:
                 self._stores[1].abandon()
                 self._invariants.returned()
                 self._trace.note(self._schedule.now, "return")
@@ -184,8 +184,8 @@ class Node:
             self.life = None
             self._stores = None
 
-        process = self._process
-        self.life.wind_up(lambda: ended() if process == self._process else None)
+        process = self.process
+        self.life.wind_up(lambda: ended() if process == self.process else None)
 
     # --- boundaries
 
@@ -253,6 +253,6 @@ class Node:
             self.disk.crash(self._random)
         self.life = None
         self._stores = None
-        self._process += 1
-        process = self._process
-        self._schedule.after(down_ms, lambda: self.start() if process == self._process else None)
+        self.process += 1
+        process = self.process
+        self._schedule.after(down_ms, lambda: self.start() if process == self.process else None)

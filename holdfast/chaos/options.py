@@ -61,6 +61,7 @@ class Options:
     untimed: bool  # records lose the times they have: the logged clock counts
     broken: int  # every so many records one can't be decoded; 0 for none
     strict: bool  # whatever fails stops the application
+    mends: bool  # after a stop the application is mended: what stopped it is skipped from then on
     live: bool  # the records arrive over time
     ends: bool  # a live input says when it is over; otherwise a stop is asked for at the end
     notices_end: bool  # a finite input says so with its last record
@@ -76,8 +77,8 @@ class Options:
     def lines(self) -> list[str]:
         """Return the options as text, one a line."""
         shown = [
-            f"seed {self.seed}, application {self.application!r}, strict {self.strict}, broken {self.broken}",
-            f"{self.copies} x its input, {self.records_max} records of a partition, untimed {self.untimed}",
+            f"seed {self.seed}, application {self.application!r}, strict {self.strict}, mends {self.mends}",
+            f"{self.copies} x its input, {self.records_max} records of a partition, broken {self.broken}, untimed {self.untimed}",
             f"live {self.live}, ends {self.ends}, notices end {self.notices_end}",
             f"sinks {self.sinks}, columns {self.columns}, tick {self.tick_ms} ms",
             str(self.settings),
@@ -102,7 +103,8 @@ def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | No
         records_max=random.choice(RECORDS_MAX),
         untimed=random.random() < 0.4,
         broken=random.choice(BROKEN),
-        strict=random.random() < 0.1,
+        strict=random.random() < 0.15,
+        mends=random.random() < 0.7,
         live=live,
         ends=not live or random.random() < 0.6,
         notices_end=random.random() < 0.5,

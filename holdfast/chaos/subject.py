@@ -85,15 +85,20 @@ class SimulatedSink:
 class Build:
     """A subject as one process has it."""
 
-    def __init__(self, subject: Subject, options: Options, sources: Mapping[str, SimulatedSource]) -> None:
+    def __init__(
+        self, subject: Subject, options: Options, sources: Mapping[str, SimulatedSource], *, mended: bool
+    ) -> None:
+        """`mended` makes an application that was stopped skip from now on what has stopped it."""
         self.application = subject.build()
         self.application.check()
         self.sinks = []
         for step in self.application.sources:
             step.source = sources[step.name]
-        if options.strict:
-            for step in self.application.steps:
+        for step in self.application.steps:
+            if options.strict:
                 step.on_error = "stop"
+            if mended and step.on_error == "stop":
+                step.on_error = "skip"
         for number, step in enumerate(self.application.sinks):
             kind = options.sinks[number % len(options.sinks)]
             step.sink = SimulatedSink(kind, columns=options.columns)

@@ -22,12 +22,13 @@ from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.subject import Build, SimulatedSink, Subject, open_inputs
 from holdfast.chaos.trace import Trace
 from holdfast.core.entities import Book, Entity
+from holdfast.core.errors import StoppedError
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
 
-# Within so many boundaries a healed world must have come to its end; an epoch of one live record takes about fifty.
+# Within so many boundaries a healed world must come to its end; an epoch of one record takes about fifty.
 HEALED_BOUNDARIES_MAX = 5_000
 HEALED_BOUNDARIES_PER_RECORD = 100
 HEALED_MS_MAX = 3_600_000.0
@@ -57,10 +58,8 @@ class World:
         self.trace = Trace(show)
         self.disk = MemoryDisk()
         self._until: int | None = None
-        self._counted: tuple[tuple[int, ...] | None, bool] = (
-            (),
-            False,
-        )  # (mark of the log, whether all is in it)
+        self._mended = False  # the application was stopped by a failure, which it skips from now on
+        self._counted: tuple[object, bool] = (None, False)  # (state of the log, whether all input is in it)
         self.records = subject.records(options)
         self._subject = subject
         self._opened = open_inputs(self.records, options, self.streams["inputs"])
@@ -110,9 +109,8 @@ class World:
 
     def build(self) -> Build:
         """The application anew, as at the start of a process."""
-        return Build(
-            self._subject, self.options, {name: source for name, (source, _) in self._opened.items()}
-        )
+        sources = {name: source for name, (source, _) in self._opened.items()}
+        return Build(self._subject, self.options, sources, mended=self._mended)
 
     def _output(self, number: int, sink: SimulatedSink) -> Output:
         match sink.kind:
@@ -161,21 +159,30 @@ class World:
 
     def _finished(self) -> bool:
         finish = self.node.finish
-        return finish is not None and (finish.ended or finish.error is not None or self._exhausted())
+        if finish is None:
+            return False
+        if finish.error is not None:
+            return not (self.options.mends and isinstance(finish.error, StoppedError))
+        return finish.ended or self._exhausted()
 
     def _start_again(self) -> None:
-        """After a clean stop that was a fault."""
+        """After a clean stop that was a fault, or when what stopped the application is mended."""
+        assert self.node.finish is not None
+        if self.node.finish.error is not None:
+            self.counters.meet("mended after a stop")
+            self._mended = True
         self.node.finish = None
         self.schedule.after(self.streams["world"].choice((0.0, 100.0, 10_000.0)), self.node.start)
 
     def _exhausted(self) -> bool:
         """Whether a live input that never ends has given everything, and all of it is logged."""
-        if self._counted[0] != self.disk.log.mark:
+        as_of = (self.node.process, self.disk.log.mark)
+        if self._counted[0] != as_of:
             logged = [0] * len(self.inputs)
             for row in MemoryLog(self.disk).rows():
                 for partition, count, _, _ in row.parts:
                     logged[partition] += count
-            self._counted = (self.disk.log.mark, logged == [len(one.arrivals) for one in self.inputs])
+            self._counted = (as_of, logged == [len(one.arrivals) for one in self.inputs])
         return not self.options.ends and self._counted[1]
 
     def _stop_when_exhausted(self) -> None:

@@ -23,8 +23,8 @@ from holdfast.core.connector import Undecodable
 from holdfast.core.context import Context
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.emission import Copier
-from holdfast.core.entities import Book, user_key
-from holdfast.core.errors import StoppedError
+from holdfast.core.entities import GONE, Book, user_key
+from holdfast.core.errors import StoppedError, ValueTypeError
 from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, error_text, value_text
 from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
 from holdfast.core.outlets import Outlet
@@ -33,6 +33,7 @@ from holdfast.core.positions import TIMER, Column, Position, in_order
 from holdfast.core.segments import NotPlainError, SegmentWriter
 from holdfast.core.steps import Kind, Step
 from holdfast.core.turns import Part, Turn, greatest
+from holdfast.core.values import encode
 
 CAREFUL_SLICES: Final = 64  # after a failure the sources' segments stay careful for so long, then try again
 
@@ -77,6 +78,7 @@ class Pipeline:
         self.entities_in_memory = entities_in_memory
         self.track = plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
         self.failures: list[tuple[Position, StoppedError]] | None = None  # where they are noted and stop nothing
+        self.examined: set[int] = set()  # stateful steps of which an entity was encoded
         self.skipped: Counter[int] = Counter()
         self.skipped_in_slice: Counter[int] = Counter()
         self.times: dict[tuple[int, int], int] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
@@ -139,6 +141,20 @@ class Pipeline:
             if careful:
                 raise
             raise ReturnNeededError(step.index) from error
+        if step.index not in self.examined:
+            self._examine(step)
+
+    def _examine(self, step: Step) -> None:
+        """The first entity of a step is encoded at once, to find out early that its state is not a value."""
+        entity = next((e for e in self.books[step.index].dirty if e.state is not GONE), None)
+        if entity is None:
+            return
+        try:
+            encode(entity.state, self.registry)
+        except ValueTypeError as error:
+            key = value_text(user_key(entity.key, self.registry))
+            raise ValueTypeError(f"step {step.name!r}, key {key}: its state is not a value: {error}") from error
+        self.examined.add(step.index)
 
     def collect(self) -> None:
         """The slice is over: what its outlets hold joins the epoch's outputs."""

@@ -78,7 +78,7 @@ class TokenTaken:
 
 @dataclass(frozen=True, slots=True)
 class ChunksStaged:
-    """All chunks of this checkpoint handed out so far are on disk, but do not count yet."""
+    """Answer to `StageChunks`: these chunks of the checkpoint are on disk, but do not count yet."""
 
     now: int
     checkpoint: int

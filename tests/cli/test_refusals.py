@@ -245,3 +245,13 @@ def test_a_number_of_kills_that_is_none_is_refused(folder: Path, kills: str) -> 
 
     assert done.returncode == 2
     assert "--kills" in last_line(done.stderr)
+
+
+def test_a_state_that_is_no_value_is_told_before_anything_is_delivered(folder: Path) -> None:
+    write(folder, COUNT.replace("state.append(0)", "state.append(split)"))
+
+    done = holdfast(folder, "run", "app.py")
+
+    assert done.returncode == 3
+    assert "step 'count', key " in last_line(done.stderr)
+    assert not (folder / "output.jsonl").read_bytes()

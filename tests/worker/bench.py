@@ -88,6 +88,9 @@ class Bench:
     def last(self, kind: type[T]) -> T:
         return self.of(kind)[-1]
 
+    def entities(self) -> int:
+        return self.worker.statistics.entities
+
     def kinds(self) -> list[str]:
         """Of the orders of the last event."""
         return [type(order).__name__ for order in self.new]

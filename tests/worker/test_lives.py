@@ -89,6 +89,35 @@ def test_killed_after_any_event_it_goes_on_with_identical_outputs(limit: int | N
         assert outputs_of(driver) == expected
 
 
+def brittle(number: int) -> int:
+    if number % 509 == 508:
+        raise ValueError(number)
+    return number
+
+
+@pytest.mark.parametrize("slice_records", [7, 128, 1000])
+def test_long_epochs_are_decoded_in_pieces_with_failures_in_them(slice_records: int) -> None:
+    def build() -> hf.Application:
+        app = hf.Application("long", on_error=hf.sinks.Memory())
+        stream = app.source(hf.sources.Memory(range(3000))).map(brittle)
+        stream.key_by(lambda n: n % 10).stateful(total, state=Seen).sink(hf.sinks.Memory())
+        return app
+
+    driver = Driver(build(), TypeRegistry(), Settings(epoch_bytes_min=1 << 20, slice_records=slice_records))
+
+    assert driver.run() == (None, True)
+
+    assert len(driver.disk.rows) <= 2
+    assert outputs_of(driver) == list(testing.run(build(), {"source": range(3000)}).values())
+
+
+def total(number: int, seen: Seen) -> tuple[int, int]:
+    seen.count += 1
+    if number % 701 == 700:
+        raise ValueError(number)
+    return number, seen.count
+
+
 def test_chunks_are_compacted_and_still_hold_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "ROWS_FREE", 20)
     records = RECORDS * 8

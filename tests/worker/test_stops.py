@@ -64,7 +64,8 @@ INPUTS = {
 def build(records: list[Record]) -> Callable[[], Application]:
     def make() -> Application:
         app = Application("stops")
-        stream = app.source(hf.sources.Memory(records, time=time_of)).filter(is_not_pad).map(check)
+        source: hf.sources.Memory[Record] = hf.sources.Memory(records, time=time_of)
+        stream = app.source(source).filter(is_not_pad).map(check)
         stream.key_by(lambda r: 0).stateful(watch, state=list, on_timer=ring).sink(hf.sinks.Memory())
         stream.key_by(lambda r: r[1]).stateful(watch, state=list, on_timer=ring, name="other").sink(hf.sinks.Memory())
         return app
