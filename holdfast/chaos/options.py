@@ -78,7 +78,8 @@ class Options:
         """Return the options as text, one a line."""
         shown = [
             f"seed {self.seed}, application {self.application!r}, strict {self.strict}, mends {self.mends}",
-            f"{self.copies} x its input, {self.records_max} records of a partition, broken {self.broken}, untimed {self.untimed}",
+            f"{self.copies} x its input, {self.records_max} records of a partition",
+            f"broken {self.broken}, untimed {self.untimed}",
             f"live {self.live}, ends {self.ends}, notices end {self.notices_end}",
             f"sinks {self.sinks}, columns {self.columns}, tick {self.tick_ms} ms",
             str(self.settings),
