@@ -11,15 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.chaos import works
+from holdfast.chaos.core_mutants import CORE_MUTANTS
 from holdfast.chaos.outputs import SimulatedFileWriter
-from holdfast.chaos.planting import Ground, Mutant
+from holdfast.chaos.planting import Ground, Mutants
 from holdfast.connectors.file_writer import FileWriter
 from holdfast.core.cache import CachedBook
 from holdfast.core.entities import GONE, Book, Rows
-from holdfast.core.errors import NonDeterminismError
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
-from holdfast.worker import checkpoint, events
+from holdfast.worker import checkpoint, events, returning
+from holdfast.worker.apply import Apply
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.deliver import Delivery
 from holdfast.worker.effects import ReadSource, Return, TrimLog
@@ -28,28 +29,18 @@ from holdfast.worker.intake import Intake
 from holdfast.worker.machine import Worker
 from holdfast.worker.returning import Returning
 
-MUTANTS: dict[str, Mutant] = {}
-
-
-def mutant(name: str, rule: str) -> Callable[[Callable[[Ground], None]], Callable[[Ground], None]]:
-    """Enter a bug into the list."""
-
-    def enter(plant: Callable[[Ground], None]) -> Callable[[Ground], None]:
-        MUTANTS[name] = Mutant(rule, plant)
-        return plant
-
-    return enter
+MUTANTS = Mutants(CORE_MUTANTS)
 
 
 # --- log and state
 
 
-@mutant("skip-sync", "a commit is on the disk before it is answered")
+@MUTANTS.enter("skip-sync", "a commit is on the disk before it is answered")
 def _skip_sync(ground: Ground) -> None:
     ground.after(MemoryDisk, "__init__", lambda _, disk: setattr(disk, "skip_sync", True))
 
 
-@mutant("acknowledge-early", "the log answers when its commit is over, not when it begins")
+@MUTANTS.enter("acknowledge-early", "the log answers when its commit is over, not when it begins")
 def _acknowledge_early(ground: Ground) -> None:
     finish = MemoryLog.finish_sync
 
@@ -66,12 +57,14 @@ def _acknowledge_early(ground: Ground) -> None:
     ground.instead(works.Append, "finish", answer)
 
 
-@mutant("leftovers-kept-at-return", "a return drops what was staged for a checkpoint that never completed")
+@MUTANTS.enter(
+    "leftovers-kept-at-return", "a return drops what was staged for a checkpoint that never completed"
+)
 def _leftovers_kept_at_return(ground: Ground) -> None:
     ground.instead(MemoryState, "abandon", lambda state: None)
 
 
-@mutant("leftovers-counted", "chunks of a checkpoint that is not complete never count")
+@MUTANTS.enter("leftovers-counted", "chunks of a checkpoint that is not complete never count")
 def _leftovers_counted(ground: Ground) -> None:
     def count(_: object, state: MemoryState, *rest: object) -> None:
         contents = state._store.contents
@@ -88,7 +81,7 @@ def _leftovers_counted(ground: Ground) -> None:
 # --- intake and log
 
 
-@mutant("apply-before-append", "no message touches an entity before its record is in the log")
+@MUTANTS.enter("apply-before-append", "no message touches an entity before its record is in the log")
 def _apply_before_append(ground: Ground) -> None:
     def closed_is_durable(found: Any, worker: Worker) -> Any:
         worker.progress.advance(0, durable=worker.intake.closed)
@@ -97,7 +90,7 @@ def _apply_before_append(ground: Ground) -> None:
     ground.after(Worker, "_close_epochs", closed_is_durable)
 
 
-@mutant("durable-one-more", "durable is what the log has said, not the epoch after it")
+@MUTANTS.enter("durable-one-more", "durable is what the log has said, not the epoch after it")
 def _durable_one_more(ground: Ground) -> None:
     def one_more(_: Any, worker: Worker, event: events.LogSynced) -> Any:
         worker.progress.advance(0, durable=min(event.epoch + 1, worker.intake.closed))
@@ -106,7 +99,7 @@ def _durable_one_more(ground: Ground) -> None:
     ground.after(Worker, "_log_synced", one_more)
 
 
-@mutant("round-split", "an epoch of finite sources holds whole rounds")
+@MUTANTS.enter("round-split", "an epoch of finite sources holds whole rounds")
 def _round_split(ground: Ground) -> None:
     def less(orders: list[ReadSource], intake: Intake) -> list[ReadSource]:
         return (
@@ -116,12 +109,12 @@ def _round_split(ground: Ground) -> None:
     ground.after(Intake, "ask", less)
 
 
-@mutant("source-offset-lost", "a source resumes after what the checkpoint holds of it")
+@MUTANTS.enter("source-offset-lost", "a source resumes after what the checkpoint holds of it")
 def _source_offset_lost(ground: Ground) -> None:
     _change_restored_partition(ground, offset=None)
 
 
-@mutant("source-number-lost", "records are numbered on from the checkpoint")
+@MUTANTS.enter("source-number-lost", "records are numbered on from the checkpoint")
 def _source_number_lost(ground: Ground) -> None:
     _change_restored_partition(ground, number=0)
 
@@ -137,7 +130,7 @@ def _change_restored_partition(ground: Ground, **changed: Any) -> None:
     ground.replace(Intake, "restore", make)
 
 
-@mutant("replay-moves-no-offset", "what is replayed is not read again")
+@MUTANTS.enter("replay-moves-no-offset", "what is replayed is not read again")
 def _replay_moves_no_offset(ground: Ground) -> None:
     def only_number(intake: Intake, epoch: Any) -> None:
         intake.closed, intake.time = epoch.number, epoch.time
@@ -148,7 +141,7 @@ def _replay_moves_no_offset(ground: Ground) -> None:
 # --- return and replay
 
 
-@mutant("replay-skips-one", "every epoch after the checkpoint is replayed")
+@MUTANTS.enter("replay-skips-one", "every epoch after the checkpoint is replayed")
 def _replay_skips_one(ground: Ground) -> None:
     def skip(found: Any, returning: Returning, *rest: Any) -> Any:
         if found and returning.read < returning.tail:
@@ -163,7 +156,7 @@ def _replay_skips_one(ground: Ground) -> None:
     ground.before(Worker, "_apply_epoch", order)
 
 
-@mutant("no-undo-at-return", "a return drops what was touched since the checkpoint")
+@MUTANTS.enter("no-undo-at-return", "a return drops what was touched since the checkpoint")
 def _no_undo_at_return(ground: Ground) -> None:
     last: list[Worker] = []
 
@@ -177,12 +170,12 @@ def _no_undo_at_return(ground: Ground) -> None:
     ground.after(Worker, "_returned", keep)
 
 
-@mutant("time-lost", "time goes on from the checkpoint's")
+@MUTANTS.enter("time-lost", "time goes on from the checkpoint's")
 def _time_lost(ground: Ground) -> None:
     _change_record(ground, time=0)
 
 
-@mutant("skip-lost", "records of the next epoch that a checkpoint holds are not applied again")
+@MUTANTS.enter("skip-lost", "records of the next epoch that a checkpoint holds are not applied again")
 def _skip_lost(ground: Ground) -> None:
     _change_record(ground, skip=0)
 
@@ -192,12 +185,12 @@ def _change_record(ground: Ground, **changed: Any) -> None:
     ground.instead(Record, "unpack", lambda packed: replace(unpack(packed), **changed))
 
 
-@mutant("careful-forgotten", "a step that has failed once works carefully after the return")
+@MUTANTS.enter("careful-forgotten", "a step that has failed once works carefully after the return")
 def _careful_forgotten(ground: Ground) -> None:
     ground.before(Worker, "_return", lambda worker, order: object.__setattr__(order, "careful", frozenset()))
 
 
-@mutant("stop-off-by-one", "a stop lies before the record that failed")
+@MUTANTS.enter("stop-off-by-one", "a stop lies before the record that failed")
 def _stop_off_by_one(ground: Ground) -> None:
     def later(worker: Worker, order: Return) -> None:
         if order.stop_before is not None:
@@ -209,14 +202,14 @@ def _stop_off_by_one(ground: Ground) -> None:
 # --- entities
 
 
-@mutant("failed-call-keeps-state", "an entity is as before after a call that raised")
+@MUTANTS.enter("failed-call-keeps-state", "an entity is as before after a call that raised")
 def _failed_call_keeps_state(ground: Ground) -> None:
     ground.instead(
         Book, "restore", lambda book, entity, saved, *, fresh: book.remove(entity) if fresh else None
     )
 
 
-@mutant("failed-call-keeps-entity", "an entity made for a call that raised is forgotten")
+@MUTANTS.enter("failed-call-keeps-entity", "an entity made for a call that raised is forgotten")
 def _failed_call_keeps_entity(ground: Ground) -> None:
     def make(original: Any) -> Any:
         def restore(book: Book, entity: Any, saved: Any, *, fresh: bool) -> None:
@@ -228,7 +221,7 @@ def _failed_call_keeps_entity(ground: Ground) -> None:
     ground.replace(Book, "restore", make)
 
 
-@mutant("encode-late", "a checkpoint holds entities as they were at its cut")
+@MUTANTS.enter("encode-late", "a checkpoint holds entities as they were at its cut")
 def _encode_late(ground: Ground) -> None:
     def touch(book: Book, entity: Any) -> None:
         if entity.mark != book.cut:
@@ -238,17 +231,17 @@ def _encode_late(ground: Ground) -> None:
     ground.instead(Book, "touch", touch)
 
 
-@mutant("early-encode-dropped", "an entity that is changed before its slice is encoded first")
+@MUTANTS.enter("early-encode-dropped", "an entity that is changed before its slice is encoded first")
 def _early_encode_dropped(ground: Ground) -> None:
     ground.after(Book, "touch", lambda _, book, entity: setattr(book, "early", Rows(timed=book.timed)))
 
 
-@mutant("tombstones-lost", "a checkpoint says which entities are gone")
+@MUTANTS.enter("tombstones-lost", "a checkpoint says which entities are gone")
 def _tombstones_lost(ground: Ground) -> None:
     _before_packing(ground, lambda rows: rows.removed.clear())
 
 
-@mutant("timers-lost", "an entity's timers lie in its image")
+@MUTANTS.enter("timers-lost", "an entity's timers lie in its image")
 def _timers_lost(ground: Ground) -> None:
     def forget(rows: Rows) -> None:
         for timers in rows.timers or ():
@@ -264,7 +257,7 @@ def _before_packing(ground: Ground, change: Callable[[Rows], None]) -> None:
 # --- checkpoints
 
 
-@mutant("complete-when-first-staged", "a checkpoint completes when all its chunks are on disk")
+@MUTANTS.enter("complete-when-first-staged", "a checkpoint completes when all its chunks are on disk")
 def _complete_when_first_staged(ground: Ground) -> None:
     def hurry(checkpoints: Checkpoints, checkpoint: int, chunks: int) -> None:
         writing = checkpoints.writing
@@ -274,7 +267,7 @@ def _complete_when_first_staged(ground: Ground) -> None:
     ground.before(Checkpoints, "chunks_staged", hurry)
 
 
-@mutant("complete-before-sinks-synced", "outputs up to the cut are durable before the checkpoint is")
+@MUTANTS.enter("complete-before-sinks-synced", "outputs up to the cut are durable before the checkpoint is")
 def _complete_before_sinks_synced(ground: Ground) -> None:
     def make(original: Any) -> Any:
         def chunks_staged(checkpoints: Checkpoints, checkpoint: int, chunks: int) -> Any:
@@ -286,7 +279,9 @@ def _complete_before_sinks_synced(ground: Ground) -> None:
     ground.replace(Checkpoints, "chunks_staged", make)
 
 
-@mutant("trim-when-staged", "the log is trimmed when the checkpoint is complete, not when it is staged")
+@MUTANTS.enter(
+    "trim-when-staged", "the log is trimmed when the checkpoint is complete, not when it is staged"
+)
 def _trim_when_staged(ground: Ground) -> None:
     def trim(orders: Any, checkpoints: Checkpoints, *rest: Any) -> Any:
         return orders if checkpoints.writing is None else [*orders, TrimLog(checkpoints.writing.record.epoch)]
@@ -294,7 +289,7 @@ def _trim_when_staged(ground: Ground) -> None:
     ground.after(Checkpoints, "chunks_staged", trim)
 
 
-@mutant("trim-one-more", "the log keeps every epoch after the checkpoint")
+@MUTANTS.enter("trim-one-more", "the log keeps every epoch after the checkpoint")
 def _trim_one_more(ground: Ground) -> None:
     def more(orders: Any, *rest: Any) -> Any:
         return [TrimLog(order.upto + 1) if isinstance(order, TrimLog) else order for order in orders]
@@ -302,7 +297,7 @@ def _trim_one_more(ground: Ground) -> None:
     ground.after(Checkpoints, "completed", more)
 
 
-@mutant("token-late", "a sink's token stands where its number stands")
+@MUTANTS.enter("token-late", "a sink's token stands where its number stands")
 def _token_late(ground: Ground) -> None:
     waiting: list[Any] = []
 
@@ -319,7 +314,7 @@ def _token_late(ground: Ground) -> None:
     ground.after(Checkpoints, "chunks_staged", give)
 
 
-@mutant("sweep-drops-early", "older chunks go when a sweep has rewritten everything")
+@MUTANTS.enter("sweep-drops-early", "older chunks go when a sweep has rewritten everything")
 def _sweep_drops_early(ground: Ground) -> None:
     def over(checkpoints: Checkpoints, *rest: Any) -> None:
         checkpoints.sweep_over = checkpoints.sweep_since > 0
@@ -330,7 +325,7 @@ def _sweep_drops_early(ground: Ground) -> None:
 # --- rows
 
 
-@mutant("dirty-evicted", "an entity that the rows do not hold as it is stays in memory")
+@MUTANTS.enter("dirty-evicted", "an entity that the rows do not hold as it is stays in memory")
 def _dirty_evicted(ground: Ground) -> None:
     def rotate(book: CachedBook) -> None:
         book.cold, book.entities = book.entities, {}
@@ -338,7 +333,7 @@ def _dirty_evicted(ground: Ground) -> None:
     ground.instead(CachedBook, "_rotate", rotate)
 
 
-@mutant("unfolded-evicted", "an entity stays in memory until its checkpoint is folded")
+@MUTANTS.enter("unfolded-evicted", "an entity stays in memory until its checkpoint is folded")
 def _unfolded_evicted(ground: Ground) -> None:
     def forget(count: int, book: CachedBook) -> int:
         book.unfolded = {key: entity for key, entity in book.unfolded.items() if entity.state is GONE}
@@ -347,12 +342,12 @@ def _unfolded_evicted(ground: Ground) -> None:
     ground.after(CachedBook, "freeze", forget)
 
 
-@mutant("deleted-row-read", "the row of a deleted entity is not read")
+@MUTANTS.enter("deleted-row-read", "the row of a deleted entity is not read")
 def _deleted_row_read(ground: Ground) -> None:
     ground.instead(CachedBook, "_is_deleted", lambda book, lookup: False)
 
 
-@mutant("row-of-deleted-kept", "folding deletes the rows of deleted entities")
+@MUTANTS.enter("row-of-deleted-kept", "folding deletes the rows of deleted entities")
 def _row_of_deleted_kept(ground: Ground) -> None:
     def keep(_: object, folding: Folding, *rest: Any) -> None:
         folding.rows = [row for row in folding.rows if row[2] is not None]
@@ -360,12 +355,12 @@ def _row_of_deleted_kept(ground: Ground) -> None:
     ground.after(Folding, "take", keep)
 
 
-@mutant("fold-not-repeated", "a start folds the checkpoint that its last life may not have folded")
+@MUTANTS.enter("fold-not-repeated", "a start folds the checkpoint that its last life may not have folded")
 def _fold_not_repeated(ground: Ground) -> None:
     ground.instead(Folding, "restore", lambda folding, images: None)
 
 
-@mutant("fold-outrun", "the next checkpoint begins when the last one is folded")
+@MUTANTS.enter("fold-outrun", "the next checkpoint begins when the last one is folded")
 def _fold_outrun(ground: Ground) -> None:
     ground.instead(Worker, "_is_writing", lambda worker: worker.checkpoints.phase is not Phase.IDLE)
 
@@ -373,21 +368,21 @@ def _fold_outrun(ground: Ground) -> None:
 # --- sinks and the end
 
 
-@mutant("sink-number-lost", "outputs are numbered on from the checkpoint")
+@MUTANTS.enter("sink-number-lost", "outputs are numbered on from the checkpoint")
 def _sink_number_lost(ground: Ground) -> None:
     ground.replace(
         Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, 0, token)
     )
 
 
-@mutant("sink-token-lost", "a sink resumes where it stood at the checkpoint")
+@MUTANTS.enter("sink-token-lost", "a sink resumes where it stood at the checkpoint")
 def _sink_token_lost(ground: Ground) -> None:
     ground.replace(
         Delivery, "restore", lambda restore: lambda own, sink, number, token: restore(own, sink, number, None)
     )
 
 
-@mutant("sink-skips-unread", "regenerated output is compared with what stands")
+@MUTANTS.enter("sink-skips-unread", "regenerated output is compared with what stands")
 def _sink_skips_unread(ground: Ground) -> None:
     def skip(writer: FileWriter, data: bytes, *rest: Any) -> None:
         stands = min(len(data), writer._standing - writer._position)
@@ -396,7 +391,7 @@ def _sink_skips_unread(ground: Ground) -> None:
     ground.instead(FileWriter, "_write_over_standing", skip)
 
 
-@mutant("sink-appends-again", "output that stands already is not written again")
+@MUTANTS.enter("sink-appends-again", "output that stands already is not written again")
 def _sink_appends_again(ground: Ground) -> None:
     def to_end(_: object, writer: SimulatedFileWriter, *rest: object) -> None:
         writer._position = writer._standing
@@ -404,18 +399,13 @@ def _sink_appends_again(ground: Ground) -> None:
     ground.after(SimulatedFileWriter, "__init__", to_end)
 
 
-@mutant("torn-tail-refused", "differing bytes that read NUL are a torn tail")
+@MUTANTS.enter("torn-tail-refused", "differing bytes that read NUL are a torn tail")
 def _torn_tail_refused(ground: Ground) -> None:
-    def refuse(writer: FileWriter, data: bytes, *rest: Any) -> None:
-        if not data.startswith(
-            writer._pread(min(len(data), writer._standing - writer._position), writer._position)
-        ):
-            raise NonDeterminismError("planted")
-
-    ground.before(FileWriter, "_write_over_standing", refuse)
+    """The file is read as if NUL were a character like any other."""
+    ground.after(SimulatedFileWriter, "_pread", lambda read, *rest: read.replace(b"\0", b"?"))
 
 
-@mutant("read-after-final-cut", "what is read after the last cut is left to the next life")
+@MUTANTS.enter("read-after-final-cut", "what is read after the last cut is left to the next life")
 def _read_after_final_cut(ground: Ground) -> None:
     def read(worker: Worker, event: events.SourceRead) -> list[Any]:
         worker.intake.read(event)
@@ -424,7 +414,41 @@ def _read_after_final_cut(ground: Ground) -> None:
     ground.instead(Worker, "_source_read", read)
 
 
-@mutant("end-unsaved", "an end makes a checkpoint of everything")
+@MUTANTS.enter("positions-ahead", "a checkpoint holds positions of what is applied, not of what is read")
+def _positions_ahead(ground: Ground) -> None:
+    def ahead(rows: Rows, own: Apply) -> Rows:
+        for partition in intakes[-1].partitions:
+            if partition.index in rows.keys:
+                position = (partition.number, partition.offset, partition.ended, partition.clock)
+                rows.states[rows.keys.index(partition.index)] = position
+        return rows
+
+    intakes: list[Intake] = []
+    ground.after(Intake, "__init__", lambda _, intake, *rest, **named: intakes.append(intake))
+    ground.after(Apply, "source_rows", ahead)
+
+
+@MUTANTS.enter("partial-round-kept", "a stop gives up rounds that are not complete")
+def _partial_round_kept(ground: Ground) -> None:
+    ground.instead(Intake, "stop", lambda intake: setattr(intake, "stopping", True))
+
+
+@MUTANTS.enter("round-not-awaited", "an epoch of finite sources is cut when all of them have answered")
+def _round_not_awaited(ground: Ground) -> None:
+    some = property(lambda intake: any(partition.waiting for partition in intake.partitions))
+    ground.replace(Intake, "is_ready", lambda original: some)
+
+
+@MUTANTS.enter("removed-entities-restored", "a start leaves out what a later chunk says is gone")
+def _removed_entities_restored(ground: Ground) -> None:
+    ground.replace(
+        returning,
+        "unpack",
+        lambda unpack: lambda chunk, registry: replace(unpack(chunk, registry), removed=[]),
+    )
+
+
+@MUTANTS.enter("end-unsaved", "an end makes a checkpoint of everything")
 def _end_unsaved(ground: Ground) -> None:
     def pretend(worker: Worker) -> None:
         if worker._is_ending() and worker.final is None and worker.checkpoints.last is not None:

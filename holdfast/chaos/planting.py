@@ -60,12 +60,29 @@ class Ground:
             setattr(owner, name, original)
 
 
+Plant = Callable[[Ground], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """One rule less."""
 
     rule: str  # that is missing
-    plant: Callable[[Ground], None]
+    plant: Plant
+
+
+class Mutants(dict[str, Mutant]):
+    """Mutants by name."""
+
+    def enter(self, name: str, rule: str) -> Callable[[Plant], Plant]:
+        """Enter the function that follows."""
+
+        def entered(plant: Plant) -> Plant:
+            assert name not in self, f"there are two mutants {name!r}"
+            self[name] = Mutant(rule, plant)
+            return plant
+
+        return entered
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Epochs as they are logged, and their rows in the epoch table.
 
 An epoch is a batch of raw inputs cut for the whole cluster, numbered from 1: the unit of logging, exchange and
-delivery. The epoch table keeps a row for every epoch for ever, because with live sources the cuts decide the order of messages.
+delivery. The epoch table keeps a row for every epoch for ever, because with live sources the cuts decide the order of
+messages.
 Nothing here knows how epochs are stored (storage) or cut (worker).
 """
 

@@ -332,24 +332,25 @@ def test_a_state_that_cannot_be_copied_fails_its_next_careful_call() -> None:
 
     def build() -> Application:
         app = application(hf.sinks.Memory())
-        app.source(hf.sources.Memory([0, 1, 2, 3])).key_by(lambda n: 0).stateful(lock, state=dict).sink(
-            hf.sinks.Memory()
-        )
+        keyed = app.source(hf.sources.Memory(records)).key_by(lambda n: n < 9)
+        keyed.stateful(lock, state=dict).sink(hf.sinks.Memory())
         return app
 
-    check(build, [0, 1, 2, 3], ["careful"])
+    records = [9, 0, 1, 2, 3]  # the entity of the first is looked at, and is fine
+    check(build, records, ["careful"])
 
 
 def test_a_new_state_need_not_be_copied_for_its_first_call() -> None:
+    def new(key: int) -> list[Any]:
+        return [] if key == 9 else [threading.Lock()]
+
     def build() -> Application:
         app = application(hf.sinks.Memory())
-        stream = app.source(hf.sources.Memory([0, 1, 2, 1]))
-        stream.key_by(lambda n: n).stateful(lambda n, s: n, state=lambda key: [threading.Lock()], name="new").sink(
-            hf.sinks.Memory()
-        )
+        keyed = app.source(hf.sources.Memory([9, 0, 1, 2, 1])).key_by(lambda n: n)
+        keyed.stateful(lambda n, s: n, state=new, name="new").sink(hf.sinks.Memory())
         return app
 
-    check(build, [0, 1, 2, 1], ["careful"])
+    check(build, [9, 0, 1, 2, 1], ["careful"])
 
 
 def test_a_factory_that_raises_fails_the_call_that_needed_it() -> None:
