@@ -35,7 +35,7 @@ LATENCIES_MS = {
     "rows": (0.3, 0.05, 10.0),
     "sync": (3.0, 0.1, 20.0, 200.0),
     "sink": (0.5, 0.05, 10.0, 100.0),
-    "source": (0.1, 0.01, 5.0),
+    "source": (0.1, 0.01, 5.0, 50.0),
     "machine": (0.2, 0.0, 0.01, 5.0),
 }
 # Constants of the product that only large inputs would ever reach.

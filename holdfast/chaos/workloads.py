@@ -12,6 +12,7 @@ from holdfast.connectors.memory import MemorySink, MemorySource
 from holdfast.core.application import Application
 from holdfast.core.context import Context
 from holdfast.core.serial_order import At
+from holdfast.core.turns import ROUND
 
 RECORDS = 150
 ACCOUNTS = 7
@@ -100,6 +101,56 @@ def uneven_clocks() -> Application:
     return app
 
 
+def remind(record: tuple[int, int], reminders: dict[str, int], ctx: Context) -> tuple[int, int]:
+    """Sets timers that are due at the next turn; what stops everything are first records of rounds."""
+    reminders["set"] = reminders.get("set", 0) + 1
+    ctx.set_timer(ctx.time + 1, f"reminder {record[1] % 4}")
+    if record[1] % ROUND == 0 and record[1]:
+        raise ValueError("can't be promised")
+    return record[1], reminders["set"]
+
+
+def remember(name: str, reminders: dict[str, int], ctx: Context) -> tuple[str, int]:
+    """Counts, and now and then sets a timer that is due already: it must wait for the next turn."""
+    reminders["rung"] = reminders.get("rung", 0) + 1
+    if reminders["rung"] % 2:
+        ctx.set_timer(ctx.time, "again")
+    return name, reminders["rung"]
+
+
+def stops_among_timers() -> Application:
+    """Stops at records before which timers have fired."""
+    app = Application("stops-among-timers")
+    keyed = app.source(MemorySource([(0, 0)])).key_by(_third)
+    keyed.stateful(remind, state=dict, on_timer=remember).sink(MemorySink())
+    return app
+
+
+def sign(record: list[int]) -> list[int]:
+    """Changes the very record, and then fails at some."""
+    record.append(len(record))
+    if record[0] % 31 == 11:
+        raise ValueError("not signed")
+    return record
+
+
+def _length(record: list[int]) -> int:
+    return record[0] % 4
+
+
+def collect(record: list[int], kept: list[list[int]]) -> list[list[int]]:
+    """Keeps the message and gives what it keeps."""
+    kept.append(record)
+    return kept[-2:]
+
+
+def spoilt_records() -> Application:
+    """The first step changes its records, also those before one at which it fails."""
+    app = Application("spoilt-records", on_error="skip")
+    app.source(MemorySource([[0]])).map(sign).key_by(_length).stateful(collect, state=list).sink(MemorySink())
+    return app
+
+
 def workloads() -> list[Subject]:
     """All of them, with their inputs."""
     one = {"source": {"0": list(range(RECORDS))}}
@@ -109,5 +160,7 @@ def workloads() -> list[Subject]:
     return [
         Subject("late failures", late_failures, two),
         Subject("comings and goings", comings_and_goings, one),
+        Subject("stops among timers", stops_among_timers, {"source": {"0": behind}}),
+        Subject("spoilt records", spoilt_records, {"source": {"0": [[number] for number in range(RECORDS)]}}),
         Subject("uneven clocks", uneven_clocks, {"source": {"ahead": ahead, "behind": behind}}),
     ]
