@@ -10,29 +10,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any, Generic, TypeVar
 
 from holdfast.chaos.schedule import Schedule
 from holdfast.worker.events import Event
 
+Order = TypeVar("Order")
 Answer = Callable[[int], Event]  # what a work came to, once the time of its arrival is known
 
 FINISHED_AT_DEATH = 0.4  # what ran is found whole afterwards
 TORN_AT_DEATH = 0.3  # what ran is found half done, where that can be; otherwise it never began
 
 
-class Work:
+class Work(Generic[Order]):
     """What one order comes to. Subclasses say how it is done."""
 
     __slots__ = ("order",)
 
-    def __init__(self, order: object) -> None:
+    def __init__(self, order: Order) -> None:
         self.order = order
 
     def ready(self) -> float | None:
         """Return the time from which it can begin, or None while it waits for another channel."""
         return 0.0
 
-    def joins(self, first: Work) -> bool:
+    def joins(self, first: Work[Any]) -> bool:
         """Return whether this work was taken into `first`, which is about to begin."""
         return False
 
@@ -54,15 +56,15 @@ class Channel:
         self,
         schedule: Schedule,
         latency: Callable[[], float],
-        done: Callable[[Work], None],
+        done: Callable[[Work[Any]], None],
         answered: Callable[[Answer], None],
     ) -> None:
         self._schedule = schedule
         self._latency = latency
         self._done = done
         self._answered = answered
-        self._waiting: deque[Work] = deque()
-        self._running: Work | None = None
+        self._waiting: deque[Work[Any]] = deque()
+        self._running: Work[Any] | None = None
         self._answers_until = 0.0  # no answer may overtake the one before
         self._closed = False
 
@@ -71,7 +73,7 @@ class Channel:
         """Whether nothing is waiting or running."""
         return self._running is None and not self._waiting
 
-    def give(self, work: Work) -> None:
+    def give(self, work: Work[Any]) -> None:
         """Order a work."""
         if not self._closed:
             self._waiting.append(work)
@@ -110,7 +112,7 @@ class Channel:
         elif chance < FINISHED_AT_DEATH + TORN_AT_DEATH:
             work.tear(random)
 
-    def _finish(self, work: Work) -> None:
+    def _finish(self, work: Work[Any]) -> None:
         if self._running is not work:
             return  # the process died meanwhile
         answers = work.finish()

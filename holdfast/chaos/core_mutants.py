@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from holdfast.chaos.planting import Ground, Mutants
@@ -86,6 +87,13 @@ def _turns_forget_time(ground: Ground) -> None:
         return lambda chunks, *, live, clocks, time: original(chunks, live=live, clocks=clocks, time=0)
 
     ground.replace(apply, "turns_of", make)
+
+
+@CORE_MUTANTS.enter("epoch-time-ignored", "an epoch that a timer alone has opened has a time of its own")
+def _epoch_time_ignored(ground: Ground) -> None:
+    ground.replace(
+        Apply, "run", lambda run: lambda own, epoch, limit: run(own, replace(epoch, time=0), limit)
+    )
 
 
 @CORE_MUTANTS.enter("clocks-forgotten", "a partition's time never goes back")

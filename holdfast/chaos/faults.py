@@ -100,7 +100,7 @@ def draw_faults(random: Random) -> tuple[Fault, ...]:
     number = random.randint(6, 24) if storm else random.choice((1, 2, 3, 4, 6, 9, 14))
     faults = [_draw_fault(random, kinds, moments, 3 if storm else reach) for _ in range(number)]
     if random.random() < 0.1:
-        # Some partitions have answered and some not: seldom met otherwise, because most inputs are read at once.
+        # Some partitions have answered and some not; otherwise seldom met, as most inputs are read at once.
         faults.insert(0, Fault(FaultKind.STOP, "handled SourceRead", random.randint(1, 4), 0.0, 1.0))
     return tuple(faults)
 

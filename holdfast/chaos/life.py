@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from holdfast.chaos import works
 from holdfast.chaos.channel import Answer, Channel, Work
@@ -34,7 +34,7 @@ class Watcher(Protocol):
     def ordered(self, effect: Effect) -> None:
         """The machine gave this order and it was passed on."""
 
-    def done(self, work: Work) -> None:
+    def done(self, work: Work[Any]) -> None:
         """A work is done; its answer has not arrived."""
 
     def handled(self, event: Event, given: Sequence[Effect]) -> None:
@@ -230,7 +230,7 @@ class Life:
     def _trim(self, order: effects.TrimLog) -> None:
         self._give("log", works.TrimStep(order, self._at.log, lambda: self._trim(order)))
 
-    def _give(self, name: str, work: Work) -> None:
+    def _give(self, name: str, work: Work[Any]) -> None:
         channel = self._channels.get(name)
         if channel is None:
             latency = self._at.latency
@@ -240,7 +240,7 @@ class Life:
         channel.give(work)
         self._tick_later()
 
-    def _done(self, work: Work) -> None:
+    def _done(self, work: Work[Any]) -> None:
         if isinstance(work.order, effects.TakeToken):
             self._tokens[work.order.checkpoint] = self._tokens.get(work.order.checkpoint, 0) + 1
         self._at.watcher.done(work)

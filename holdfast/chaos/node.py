@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from holdfast.chaos.channel import Work
 from holdfast.chaos.counters import Counters
@@ -199,7 +199,7 @@ class Node:
             self._end(effect)
         self._boundary(f"ordered {type(effect).__name__}")
 
-    def done(self, work: Work) -> None:
+    def done(self, work: Work[Any]) -> None:
         self._trace.done(self._schedule.now, work.order)
         self._invariants.done(work.order)
         if isinstance(work.order, effects.CompleteCheckpoint):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
-from holdfast.chaos.channel import Answer, Work
+from holdfast.chaos.channel import Answer, Order, Work
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.inputs import OpenInput
 from holdfast.chaos.outputs import Output
@@ -19,7 +20,7 @@ from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker import effects, events
 
 
-class Append(Work):
+class Append(Work[effects.AppendLog]):
     """Log epochs; what has arrived while the last commit ran is one commit."""
 
     __slots__ = ("_counters", "_epochs", "_log")
@@ -30,7 +31,7 @@ class Append(Work):
         self._counters = counters
         self._epochs: list[Epoch] = [order.epoch]
 
-    def joins(self, first: Work) -> bool:
+    def joins(self, first: Work[Any]) -> bool:
         if not isinstance(first, Append):
             return False
         first._epochs += self._epochs
@@ -50,7 +51,7 @@ class Append(Work):
         self._counters.meet("kill in the middle of a commit")
 
 
-class ReadLog(Work):
+class ReadLog(Work[effects.ReadLog]):
     """Read logged epochs."""
 
     __slots__ = ("_log",)
@@ -60,12 +61,11 @@ class ReadLog(Work):
         self._log = log
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.ReadLog)
         found = tuple(self._log.read(self.order.after, self.order.bytes_max))
         return [lambda now: events.LogRead(now, found)]
 
 
-class TrimStep(Work):
+class TrimStep(Work[effects.TrimLog]):
     """Drop a few epochs; the rest is a work of its own, so that a kill can fall between."""
 
     __slots__ = ("_again", "_log", "_more")
@@ -77,7 +77,6 @@ class TrimStep(Work):
         self._more = False
 
     def begin(self) -> None:
-        assert isinstance(self.order, effects.TrimLog)
         self._more = self._log.begin_trim(self.order.upto)
 
     def finish(self) -> Sequence[Answer]:
@@ -87,12 +86,12 @@ class TrimStep(Work):
         return ()
 
 
-class StateWork(Work):
+class StateWork(Work[Order]):
     """A work on the state, which takes one transaction at a time from whatever channel."""
 
     __slots__ = ("_disk", "counters", "state")
 
-    def __init__(self, order: object, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
+    def __init__(self, order: Order, state: MemoryState, disk: MemoryDisk, counters: Counters) -> None:
         super().__init__(order)
         self.state = state
         self.counters = counters
@@ -106,7 +105,7 @@ class StateWork(Work):
             self.counters.meet("kill in the middle of a commit")
 
 
-class ReadChunks(StateWork):
+class ReadChunks(StateWork[effects.ReadChunks]):
     """Read the complete checkpoint's chunks, a few at a time."""
 
     __slots__ = ("_random",)
@@ -136,45 +135,40 @@ class ReadChunks(StateWork):
         return lambda now: events.ChunksRead(now, part, last)
 
 
-class Stage(StateWork):
+class Stage(StateWork[effects.StageChunks]):
     """Write chunks that do not count yet."""
 
     __slots__ = ()
 
     def begin(self) -> None:
-        assert isinstance(self.order, effects.StageChunks)
         self.state.begin_stage(self.order.checkpoint, self.order.chunks)
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.StageChunks)
         checkpoint, chunks = self.order.checkpoint, len(self.order.chunks)
         self.state.finish_sync()
         return [lambda now: events.ChunksStaged(now, checkpoint, chunks)]
 
 
-class Complete(StateWork):
+class Complete(StateWork[effects.CompleteCheckpoint]):
     """Make staged chunks and a record the checkpoint."""
 
     __slots__ = ()
 
     def begin(self) -> None:
-        assert isinstance(self.order, effects.CompleteCheckpoint)
         self.state.begin_complete(self.order.checkpoint, self.order.record, self.order.drop_before)
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.CompleteCheckpoint)
         checkpoint = self.order.checkpoint
         self.state.finish_sync()
         return [lambda now: events.CheckpointCompleted(now, checkpoint)]
 
 
-class LoadRows(StateWork):
+class LoadRows(StateWork[effects.LoadRows]):
     """Read entities one by one."""
 
     __slots__ = ()
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.LoadRows)
         images = tuple(self.state.load(self.order.step, self.order.keys))
         self.counters.meet("rows loaded")
         if any(image is not None for image in images):
@@ -182,24 +176,22 @@ class LoadRows(StateWork):
         return [lambda now: events.RowsLoaded(now, images)]
 
 
-class Fold(StateWork):
+class Fold(StateWork[effects.FoldRows]):
     """Write entities one by one."""
 
     __slots__ = ()
 
     def begin(self) -> None:
-        assert isinstance(self.order, effects.FoldRows)
         self.state.begin_fold(self.order.rows, (self.order.checkpoint, self.order.chunk))
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.FoldRows)
         upto = (self.order.checkpoint, self.order.chunk)
         self.state.finish_sync()
         self.counters.meet("rows folded")
         return [lambda now: events.RowsFolded(now, *upto)]
 
 
-class Write(Work):
+class Write(Work[effects.Deliver]):
     """Give outputs to a sink."""
 
     __slots__ = ("_output",)
@@ -209,11 +201,9 @@ class Write(Work):
         self._output = output
 
     def begin(self) -> None:
-        assert isinstance(self.order, effects.Deliver)
         self._output.begin(self.order.first, self.order.count, self.order.payload)
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.Deliver)
         sink, last = self.order.sink, self.order.first + self.order.count - 1
         self._output.finish()
         return [lambda now: events.Delivered(now, sink, last)]
@@ -222,7 +212,7 @@ class Write(Work):
         self._output.tear(random)
 
 
-class TakeToken(Work):
+class TakeToken(Work[effects.TakeToken]):
     """Ask a sink where it stands."""
 
     __slots__ = ("_output",)
@@ -232,13 +222,12 @@ class TakeToken(Work):
         self._output = output
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.TakeToken)
         sink, checkpoint = self.order.sink, self.order.checkpoint
         token = self._output.token()
         return [lambda now: events.TokenTaken(now, sink, checkpoint, token)]
 
 
-class SyncSinks(Work):
+class SyncSinks(Work[effects.SyncSinks]):
     """Make outputs durable, once every sink stands behind the deliveries that were ordered before."""
 
     __slots__ = ("_barrier", "_outputs")
@@ -254,7 +243,6 @@ class SyncSinks(Work):
         return 0.0 if self._barrier() else None
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.SyncSinks)
         checkpoint = self.order.checkpoint
         for output in self._outputs:
             output.sync()
@@ -266,7 +254,7 @@ class SyncSinks(Work):
                 output.sync()
 
 
-class Read(Work):
+class Read(Work[effects.ReadSource]):
     """Read records of one partition, when there are some."""
 
     __slots__ = ("_input",)
@@ -279,7 +267,6 @@ class Read(Work):
         return self._input.ready()
 
     def finish(self) -> Sequence[Answer]:
-        assert isinstance(self.order, effects.ReadSource)
         partition = self.order.partition
         raw, count, offset, ended = self._input.read(self.order.records_max)
         return [lambda now: events.SourceRead(now, partition, raw, count, offset, ended)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from holdfast.chaos.channel import Answer, Channel, Work
 from holdfast.chaos.schedule import Schedule
 from holdfast.worker import events
 
 
-class Note(Work):
+class Note(Work[int]):
     """A work that writes down what becomes of it."""
 
     def __init__(
@@ -25,7 +26,7 @@ class Note(Work):
     def ready(self) -> float | None:
         return self.ready_at
 
-    def joins(self, first: Work) -> bool:
+    def joins(self, first: Work[Any]) -> bool:
         return self.group
 
     def begin(self) -> None:
@@ -48,7 +49,7 @@ class Bench:
         left = list(latencies)
         self.channel = Channel(self.schedule, lambda: left.pop(0) if left else 1.0, self.done, self.answered)
 
-    def done(self, work: Work) -> None:
+    def done(self, work: Work[Any]) -> None:
         self.history.append(f"done {work.order}")
 
     def answered(self, answer: Answer) -> None:
