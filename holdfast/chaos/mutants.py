@@ -448,6 +448,11 @@ def _removed_entities_restored(ground: Ground) -> None:
     )
 
 
+@MUTANTS.enter("ended-early", "a checkpoint says that all is worked off only when all sources have ended")
+def _ended_early(ground: Ground) -> None:
+    ground.after(Checkpoints, "next_record", lambda record, *rest, **named: replace(record, ended=True))
+
+
 @MUTANTS.enter("end-unsaved", "an end makes a checkpoint of everything")
 def _end_unsaved(ground: Ground) -> None:
     def pretend(worker: Worker) -> None:

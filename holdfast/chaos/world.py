@@ -178,12 +178,15 @@ class World:
         """Whether a live input that never ends has given everything, and all of it is logged."""
         as_of = (self.node.process, self.disk.log.mark)
         if self._counted[0] != as_of:
-            logged = [0] * len(self.inputs)
-            for row in MemoryLog(self.disk).rows():
-                for partition, count, _, _ in row.parts:
-                    logged[partition] += count
-            self._counted = (as_of, logged == [len(one.arrivals) for one in self.inputs])
+            self._counted = (as_of, self._all_is_logged())
         return not self.options.ends and self._counted[1]
+
+    def _all_is_logged(self) -> bool:
+        logged = [0] * len(self.inputs)
+        for row in MemoryLog(self.disk).rows():
+            for partition, count, _, _ in row.parts:
+                logged[partition] += count
+        return logged == [len(one.arrivals) for one in self.inputs]
 
     def _stop_when_exhausted(self) -> None:
         if self._exhausted():
@@ -209,6 +212,8 @@ class World:
 
     def _judge(self) -> None:
         assert self.node.finish is not None
+        if self.node.finish.error is None and not self._all_is_logged():
+            raise Violation("it came to its end and has not read everything")
         build = self.build()
         rows = list(MemoryLog(self.disk).rows())
         if not build.plan.live:
