@@ -360,6 +360,16 @@ def _fold_not_repeated(ground: Ground) -> None:
     ground.instead(Folding, "restore", lambda folding, images: None)
 
 
+@MUTANTS.enter("cut-within-epoch", "no checkpoint begins while an epoch waits for its entities")
+def _cut_within_epoch(ground: Ground) -> None:
+    def begin(orders: Any, worker: Worker) -> Any:
+        if worker.work.under_way is not None and not worker._is_ending():
+            return [*orders, *worker._begin_checkpoint_if_due()]
+        return orders
+
+    ground.after(Worker, "_checkpoint", begin)
+
+
 @MUTANTS.enter("fold-outrun", "the next checkpoint begins when the last one is folded")
 def _fold_outrun(ground: Ground) -> None:
     ground.instead(Worker, "_is_writing", lambda worker: worker.checkpoints.phase is not Phase.IDLE)

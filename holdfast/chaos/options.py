@@ -8,8 +8,9 @@ seed and the application.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from holdfast.chaos.faults import Fault, draw_faults
 from holdfast.chaos.schedule import Streams
@@ -23,7 +24,7 @@ UNDELIVERED_MAX = (16, 1, 2)
 SLICE_RECORDS = (128, 1, 2, 7, 30, 1000)
 ROWS_PER_SLICE = (4000, 1, 3, 20)
 REPLAY_BYTES = (1_048_576, 1, 500)
-ENTITIES_IN_MEMORY = (None, None, None, 1, 2, 5, 20, 1000)
+ENTITIES_IN_MEMORY = (None, None, None, 1, 5, 20, 40, 80)
 TICK_MS = (5.0, 20.0, 100.0)
 COPIES = (1, 2, 4, 8)
 BROKEN = (0, 0, 0, 0, 0, 0, 3, 50)
@@ -32,7 +33,7 @@ RECORDS_MAX = (130, 5, 30, 70, 400)
 LATENCIES_MS = {
     "log": (2.0, 0.1, 15.0, 100.0),
     "state": (3.0, 0.1, 20.0, 200.0),
-    "rows": (0.3, 0.05, 10.0),
+    "rows": (0.3, 0.05, 10.0, 50.0),
     "sync": (3.0, 0.1, 20.0, 200.0),
     "sink": (0.5, 0.05, 10.0, 100.0),
     "source": (0.1, 0.01, 5.0, 50.0),
@@ -41,11 +42,21 @@ LATENCIES_MS = {
 # Constants of the product that only large inputs would ever reach.
 LIMITS = {
     "holdfast.worker.checkpoint.ROWS_FREE": (20_000, 0, 5, 50),
-    "holdfast.worker.cut.LOG_BYTES_MAX": (64 * 1024 * 1024, 1, 500),
+    "holdfast.worker.cut.LOG_BYTES_MAX": (64 * 1024 * 1024, 64 * 1024 * 1024, 1, 500),
     "holdfast.worker.fold.FOLD_ROWS": (2_000, 1, 3),
     "holdfast.core.pipeline.CAREFUL_SLICES": (64, 1, 3),
     "holdfast.core.outlets.LEARN": (64, 1, 5),
 }
+# So often an epoch waits for its entities again and again; by themselves the sizes above seldom meet.
+SHORT_OF_MEMORY = 0.15
+MEMORY_SETTINGS: dict[str, tuple[Any, ...]] = {
+    "entities_in_memory": (5, 20, 40, 80),
+    "slice_records": (1, 2, 7),
+    "checkpoint_ms": (1, 20, 100, 1000),
+    "epoch_bytes_min": (500, 5_000),
+    "epoch_bytes_max": (5_000, 262_144),
+}
+MEMORY_ROWS_MS = (2.0, 10.0, 30.0)
 TAIL = 0.03  # of the works take SLOW_TIMES as long
 SLOW_TIMES = 20.0
 
@@ -97,6 +108,11 @@ def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | No
     streams = Streams(seed)
     random = streams["options"]
     live = random.random() < 0.5
+    settings, latencies_ms = _draw_settings(random), _draw_latencies(random)
+    if random.random() < SHORT_OF_MEMORY:
+        drawn: dict[str, Any] = {name: random.choice(values) for name, values in MEMORY_SETTINGS.items()}
+        settings = replace(settings, **drawn)
+        latencies_ms["rows"] = random.choice(MEMORY_ROWS_MS)
     return Options(
         seed=seed,
         application=random.choice(applications),
@@ -111,10 +127,10 @@ def draw(seed: int, applications: Sequence[str], kept_faults: Sequence[int] | No
         notices_end=random.random() < 0.5,
         sinks=tuple(random.choices(("file", "numbered", "forgetful"), weights=(6, 2, 2), k=3)),
         columns=random.random() < 0.5,
-        settings=_draw_settings(random),
+        settings=settings,
         limits={name: random.choice(choices) for name, choices in LIMITS.items()},
         tick_ms=_often_default(random, TICK_MS),
-        latencies_ms={name: _often_default(random, choices) for name, choices in LATENCIES_MS.items()},
+        latencies_ms=latencies_ms,
         faults=draw_faults(streams["faults"]),
         kept_faults=None if kept_faults is None else tuple(kept_faults),
     )
@@ -134,6 +150,10 @@ def _draw_settings(random: Random) -> Settings:
         replay_bytes=random.choice(REPLAY_BYTES),
         entities_in_memory=random.choice(ENTITIES_IN_MEMORY),
     )
+
+
+def _draw_latencies(random: Random) -> dict[str, float]:
+    return {name: _often_default(random, choices) for name, choices in LATENCIES_MS.items()}
 
 
 def _often_default(random: Random, choices: Sequence[float]) -> float:
