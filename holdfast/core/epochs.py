@@ -47,3 +47,46 @@ class Epoch:
         """This epoch's row in the epoch table."""
         parts = tuple((c.partition, c.count, c.time, c.ended) for c in self.chunks)
         return EpochRow(self.number, self.time, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a partition stands after an epoch: what its next record is, and how its source goes on."""
+
+    epoch: int = 0
+    number: int = 0  # records up to here
+    offset: object = None  # opaque and packable; None: at the start
+    ended: bool = False
+    clock: int = 0  # time of the last chunk
+
+    def after(self, entry: LogEntry) -> Cursor:
+        """Where it stands after this entry."""
+        chunk = entry.chunk
+        return Cursor(entry.epoch, chunk.first + chunk.count, chunk.offset, chunk.ended, chunk.time)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One partition's part of an epoch as a member of a cluster logs it, by partition.
+
+    An epoch in which a partition has nothing has no entry of it.
+    """
+
+    epoch: int
+    generation: int  # that made it: two entries of one partition, epoch and generation are the same
+    time: int  # the epoch's time is at least this: of the chunk, or of a timer that alone opened the epoch
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a disk holds of one partition's log, and from which generations.
+
+    Of two logs with equal beginnings of their spans, the entries in these are the same.
+    """
+
+    adopted: int  # the latest generation in which this disk was a holder of the log
+    base: Cursor  # what lies before is trimmed
+    tail: int  # epoch of the last entry, or of the base
+    spans: tuple[tuple[int, int], ...]  # (generation, its last epoch here) of the entries behind the base, in order
+    ended: bool = False  # the last entry, or the base, ends the partition
