@@ -39,7 +39,7 @@ class Quiesce:
 
 @dataclass(frozen=True, slots=True)
 class AdoptFormation:
-    """In one durable transaction: this is the latest generation, these partitions' logs take its number and are cut off.
+    """In one durable transaction: this generation is the latest; these logs take its number and are cut off.
 
     What is prepared of another checkpoint than the formation's is dropped. Answer: Adopted.
     """
@@ -75,7 +75,7 @@ class ReadEntries:
 
 @dataclass(frozen=True, slots=True)
 class ReadCursor:
-    """Find where a partition stands after an epoch that lies between the log's base and its tail. Answer: CursorRead."""
+    """Find where a partition stands after an epoch, at or behind the log's base. Answer: CursorRead."""
 
     partition: int
     epoch: int
