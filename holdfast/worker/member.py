@@ -220,7 +220,7 @@ class Member:
         checkpoint, complete = formation.checkpoint, self._complete
         if checkpoint is None or complete is None or complete.checkpoint != checkpoint.number:
             if checkpoint is None:
-                self.tokens = {sink: (0, None) for sink in range(len(self.plan.sinks))}
+                self.tokens = dict.fromkeys(range(len(self.plan.sinks)), (0, None))
             return self._begin(now)
         self.time = complete.time
         return [ReadChunks()]

@@ -464,7 +464,7 @@ class Running:
     def is_resting(self) -> bool:
         """Whether nothing will happen here by itself any more."""
         flow = self.flow
-        if self.is_halted or flow.is_replaying and not flow.is_last or not self.replay.has_cursors:
+        if self.is_halted or (flow.is_replaying and not flow.is_last) or not self.replay.has_cursors:
             return False
         if flow.opened_to > flow.closed or flow.applied < flow.closed:
             return False
