@@ -2,9 +2,9 @@
 
     return ─ replay ─┬─ epochs in work (flow) ─┬─ cut ─ seal ─ stage, complete, trim
                      └─ read sources ──────────┘
-Invariants (`check_invariants`): applied <= closed, delivered <= min(collected, durable everywhere), sealed <= delivered;
-entities stand at the end of `applied`, except while the epoch after it is half applied. Once a call has failed nothing
-more is worked on: the next generation begins at a cut before it.
+Invariants (`check_invariants`): applied <= closed, delivered <= min(collected, durable everywhere), sealed <=
+delivered; entities stand at the end of `applied`, except while the epoch after it is half applied. Once a call has
+failed nothing more is worked on: the next generation begins at a cut before it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -107,6 +108,9 @@ class Process:
         self.member.check_invariants()
         for order in orders:
             self._take(order)
+
+    def answer(self) -> None:
+        self.hear(self.answers.popleft()(self.cluster.now))
 
     def _take(self, order: Any) -> None:
         match order:
@@ -346,19 +350,19 @@ class Cluster:
         choices: list[Callable[[], None]] = []
         for node, process in self.processes.items():
             if process is None:
-                choices.append(lambda node=node: self.start(node))
+                choices.append(partial(self.start, node))
                 continue
             if process.answers:
-                choices.append(lambda p=process: p.hear(p.answers.popleft()(self.now)))
+                choices.append(process.answer)
             else:
-                choices += [lambda p=process, n=n: self.carry(p, n) for n, orders in process.channels.items() if orders]
+                choices += [partial(self.carry, process, name) for name, orders in process.channels.items() if orders]
                 if process.member.busy:
-                    choices.append(lambda p=process: p.hear(has.Ticked(self.now)))
+                    choices.append(partial(process.hear, has.Ticked(self.now)))
             if node in self.orders:
-                choices.append(lambda n=node, p=process: p.hear(chas.Ordered(self.now, self.orders.pop(n))))
+                choices.append(partial(self.order, node))
             if node in self.statuses:
-                choices.append(lambda n=node: self.tell_coordinator(hears.Heard(self.now, self.statuses.pop(n))))
-        choices += [lambda link=link: self.deliver(link) for link, messages in self.links.items() if messages]
+                choices.append(partial(self.report, node))
+        choices += [partial(self.deliver, link) for link, messages in self.links.items() if messages]
         if self.stores:
             choices.append(self.store)
         if not choices or self.random.random() < 0.02:
@@ -375,6 +379,14 @@ class Cluster:
 
     def start(self, node: str) -> None:
         self.processes[node] = Process(self, node)
+
+    def order(self, node: str) -> None:
+        process, order = self.processes[node], self.orders.pop(node)
+        if process is not None:
+            process.hear(chas.Ordered(self.now, order))
+
+    def report(self, node: str) -> None:
+        self.tell_coordinator(hears.Heard(self.now, self.statuses.pop(node)))
 
     def carry(self, process: Process, name: str) -> None:
         answer = process.carry_out(process.channels[name].popleft())
