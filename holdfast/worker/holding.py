@@ -2,8 +2,8 @@
 
 As primary it has live entities (books) and, where ranges have backups, how entities were before their first change in
 each interval between cuts; as backup it has a shadow. Invariants: both can be at every cut from `base` to `top`; `base`
-is never beyond the last cut known to be sealed; chunks of all cuts since the last complete checkpoint are kept until one
-that covers them is complete, so that a checkpoint writes what was packed for the cuts and packs nothing twice.
+is never beyond the last cut known to be sealed; chunks of all cuts since the last complete checkpoint are kept until
+one that covers them is complete, so that a checkpoint writes what was packed for the cuts and packs nothing twice.
 Who holds what is the formation's; what is on disk is the store's.
 """
 
