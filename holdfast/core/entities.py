@@ -44,6 +44,10 @@ class TimedEntity(Entity):
         self.timers: dict[str, tuple[int, int]] = {}  # name -> (due, version)
 
 
+# Entities with what `Book.save` gave before their first change in an interval, None for one made in it; oldest first.
+Undo = list[tuple[Entity, tuple[Any, Any] | None]]
+
+
 class _Gone:
     """The state of a deleted entity."""
 
@@ -81,11 +85,13 @@ class Rows:
 
 
 def _copy_state(entity: Entity) -> Any:
+    if entity.state is GONE:
+        return GONE
     try:
         return copy_value(entity.state)
     except Exception as error:
         kind = type(entity.state).__qualname__
-        raise ValueTypeError(f"a state of type {kind} can't be copied for a checkpoint: {error}") from error
+        raise ValueTypeError(f"a state of type {kind} can't be copied for a cut: {error}") from error
 
 
 def user_key(lookup: Any, registry: Any) -> Any:
@@ -122,6 +128,7 @@ class Book:
         ] = []  # heap of (due, canonical, name, version, lookup)
         self.alarms_max = ALARMS_FREE  # entries before those that don't stand any more are thrown out
         self.version = 0
+        self.undo: Undo | None = None  # where entities are saved before their first change in an interval
 
     # --- live entities
 
@@ -130,6 +137,8 @@ class Book:
         state = self.make_state(user_key(lookup, self.registry)) if self.takes_key else self.make_state()
         entity = TimedEntity(lookup, state) if self.timed else Entity(lookup, state)
         self.entities[lookup] = entity
+        if self.undo is not None:
+            self.undo.append((entity, None))
         before = self.gone.pop(lookup, None) if self.gone else None
         if before is not None:
             before.mark = CLEAN  # its tombstone would come after this one's row
@@ -151,6 +160,9 @@ class Book:
         """Called once per entity and interval, before its first change in it."""
         if entity.mark == self.cut:
             self.early.add(entity, copied=True)
+        if self.undo is not None:
+            timers = dict(entity.timers) if self.timed else None  # type: ignore[attr-defined]
+            self.undo.append((entity, (_copy_state(entity), timers)))
         entity.mark = self.interval
         self.dirty.append(entity)
 
@@ -196,6 +208,39 @@ class Book:
             entity.state = saved[0]
             if self.timed:
                 entity.timers = saved[1]  # type: ignore[attr-defined]
+
+    # --- returning to an earlier cut in memory
+
+    def take_back(self, undo: Undo) -> None:
+        """Make these entities as they were before their first change in an interval; the newest interval first."""
+        for entity, saved in reversed(undo):
+            if saved is None:  # it was made in the interval
+                if self.entities.get(entity.key) is entity:
+                    del self.entities[entity.key]
+                continue
+            entity.state = saved[0]
+            if self.timed:
+                entity.timers = saved[1]  # type: ignore[attr-defined]
+            self.entities[entity.key] = entity
+
+    def rest(self) -> None:
+        """After that: nothing is dirty, nothing is being written, and every timer that is set will ring."""
+        for entity in (*self.dirty, *self.frozen):
+            entity.mark = CLEAN
+        self.dirty, self.frozen, self.next_frozen = [], [], 0
+        self.early = Rows(timed=self.timed)
+        self.gone, self.has_removed = {}, False
+        self.cut = CLEAN - 1
+        self.interval += 1
+        self.rewind_alarms()
+
+    def rewind_alarms(self) -> None:
+        """Gather the alarms anew from the entities' timers: some may have been taken for calls that are undone."""
+        self.alarms = []
+        if self.timed:
+            for entity in self.entities.values():
+                for name, (due, _) in list(entity.timers.items()):  # type: ignore[attr-defined]
+                    self.set_timer(entity, name, due)
 
     # --- timers
 

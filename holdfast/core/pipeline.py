@@ -67,8 +67,12 @@ class Pipeline:
         *,
         careful: frozenset[int] = frozenset(),
         entities_in_memory: int | None = None,
+        exchanged: bool = False,
     ) -> None:
-        """`partitions` gives, for each partition of the cluster, (source step, name of the partition)."""
+        """`partitions` gives, for each partition of the cluster, (source step, name of the partition).
+
+        What is exchanged between members is merged by position, output by output.
+        """
         self.plan = plan
         sources = [source for source, _ in partitions]
         self.partitions = [(source, sources[:index].count(source)) for index, source in enumerate(sources)]
@@ -76,7 +80,7 @@ class Pipeline:
         self.registry = registry
         self.careful = careful
         self.entities_in_memory = entities_in_memory
-        self.track = plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
+        self.track = exchanged or plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
         self.failures: list[tuple[Position, StoppedError]] | None = None  # where they are noted and stop nothing
         self.examined: set[int] = set()  # stateful steps of which an entity was encoded
         self.skipped: Counter[int] = Counter()
@@ -85,7 +89,8 @@ class Pipeline:
         self.books = {step.index: self._book(step) for step in plan.stateful}
         self.columns = {step.index: {f: Column() for f in plan.feeders[step.index]} for step in plan.stateful}
         self.outlets = {
-            s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=s.index in careful) for s in plan.sinks
+            s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=exchanged or s.index in careful)
+            for s in plan.sinks
         }
         self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
         self.copy = Copier(registry).copy

@@ -200,7 +200,7 @@ class SegmentWriter:
         self.depth -= 1
 
     def _guarded_call(self, call: str, *, begins: bool) -> None:
-        """A call at entity `e`, made if it is None. (What can't be copied for a checkpoint is no failure of a call.)"""
+        """A call at entity `e`, made if it is None. (What can't be copied for a cut is no failure of a call.)"""
         self._line("fresh = e is None")
         self._line("saved = None")
         self._line("if not fresh and e.mark != mark: touch(e)")

@@ -97,9 +97,13 @@ class ImagesHeld:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Where the sender's sinks stand at a cut, once they have all outputs up to it."""
+    """Where the sender's sinks stand at a cut, once they have all outputs up to it.
+
+    At the generation's own cut everyone sends this first of all, for those who were not there before.
+    """
 
     cut: int
+    time: int  # of the last turn at the cut; 0: the sender does not know
     sinks: tuple[tuple[int, int, bytes], ...]  # (sink, number of its last output, packed token)
 
 

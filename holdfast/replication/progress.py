@@ -8,7 +8,7 @@ With one member the minimum is its own number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 
@@ -24,10 +24,10 @@ class Reached:
 class Progress:
     """The minima over the members of one generation."""
 
-    def __init__(self, members: Iterable[int], cut: int) -> None:
+    def __init__(self, members: Iterable[Hashable], cut: int) -> None:
         self.reached = {member: Reached(cut, cut, cut) for member in members}
 
-    def advance(self, member: int, *, durable: int = 0, replicated: int = 0, delivered: int = 0) -> None:
+    def advance(self, member: Hashable, *, durable: int = 0, replicated: int = 0, delivered: int = 0) -> None:
         """A member has reached this much; lower numbers than before are old news."""
         own = self.reached[member]
         own.durable = max(own.durable, durable)

@@ -71,6 +71,7 @@ class ReadEntries:
     partition: int
     after: int
     bytes_max: int
+    reader: str  # who wants them: "" for the own replay, or the node of a backup
 
 
 @dataclass(frozen=True, slots=True)

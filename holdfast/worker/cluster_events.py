@@ -86,6 +86,7 @@ class EntriesRead:
 
     now: int
     partition: int
+    reader: str  # as it was ordered
     entries: tuple[LogEntry, ...]
 
 

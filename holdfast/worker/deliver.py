@@ -7,6 +7,7 @@ itself, where the data is stored, so handing out the same numbers again after a 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.worker.effects import Deliver, Effect, OpenSink
@@ -41,10 +42,11 @@ class Delivery:
         """Of the last output handed to each sink."""
         return {index: own.number for index, own in enumerate(self.sinks)}
 
-    def open(self, epoch: int) -> list[Effect]:
-        """Open all sinks as of the checkpoint at `epoch`."""
+    def open(self, epoch: int, owned: Collection[int] | None = None) -> list[Effect]:
+        """Open the sinks that are delivered to from here, all unless told, as of the cut at `epoch`."""
         self.delivered = epoch
-        return [OpenSink(index, own.token, own.number) for index, own in enumerate(self.sinks)]
+        sinks = range(len(self.sinks)) if owned is None else owned
+        return [OpenSink(index, self.sinks[index].token, self.sinks[index].number) for index in sinks]
 
     def hand_out(self, epoch: int, outputs: Outputs, *, durable: int) -> list[Effect]:
         """Deliver an epoch's outputs."""

@@ -21,6 +21,9 @@ class Settings:
     slice_records: int = 128  # locality: larger slices leave the cache, smaller ones pay per slice
     rows_per_slice: int = 4000  # of a checkpoint, encoded between two epochs: about a millisecond
     replay_bytes: int = 1024 * 1024  # of the log, read at a time
+    cut_ms: int = 50  # between cuts of a cluster: work done again when a member is lost, against what a cut costs
+    backups: int = 0  # of each hash range and log, where there are enough members
+    unsealed_max: int = 200  # epochs closed ahead of the last sealed cut
     entities_in_memory: int | None = None
     careful: frozenset[int] = frozenset()  # steps that work carefully (or, sinks, encode at once) from the start
     stop_before: tuple[int, int, bool] | None = None  # (epoch, and the place in it), then end with `stop_error`

@@ -299,7 +299,7 @@ def test_failing_calls_leave_no_alarms_behind() -> None:
 
 def test_a_state_that_cannot_be_copied_early_leaves_rows_whole() -> None:
     rows = Rows()
-    with pytest.raises(ValueTypeError, match="can't be copied for a checkpoint"):
+    with pytest.raises(ValueTypeError, match="can't be copied for a cut"):
         rows.add(Entity("key", (n for n in [1])), copied=True)
 
     assert not rows.keys

@@ -1,0 +1,61 @@
+"""Exchange: what all members' segments gave in one epoch, gathered by inlet and merged by position.
+
+Each feeder (all sources together, or one stateful step) says exactly once per epoch and receiver what it gave, perhaps
+nothing: it also says "that was all". Invariant: an inlet is gathered only when every member has said so for each of its
+feeders; then its messages are in serial order, whoever sent them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from holdfast.core.positions import Column, merge
+from holdfast.replication.messages import Opening, Stage
+
+Unpack = Callable[[bytes], Column]
+
+
+class Exchange:
+    """One epoch, as one member gathers it."""
+
+    def __init__(self, members: Iterable[str]) -> None:
+        """`members` are the nodes of the generation, this one among them."""
+        self.members = tuple(members)
+        self.openings: dict[str, Opening] = {}
+        self._heard: dict[int, set[str]] = {}  # feeder -> members that have said all
+        self._own: dict[int, dict[int, Column]] = {}  # inlet -> feeder -> column
+        self._packed: dict[int, list[bytes]] = {}  # inlet -> columns of others
+
+    def put_own(self, feeder: int, columns: Mapping[int, Column]) -> None:
+        """What the member's own segments gave for its own keys and sinks."""
+        self._note(feeder, "")
+        for inlet, column in columns.items():
+            self._own.setdefault(inlet, {})[feeder] = column
+
+    def put(self, sender: str, stage: Stage) -> None:
+        """What another member's segments gave."""
+        self._note(stage.feeder, sender)
+        if stage.opening is not None:
+            self.openings[sender] = stage.opening
+        for inlet, packed in stage.columns:
+            self._packed.setdefault(inlet, []).append(packed)
+
+    def _note(self, feeder: int, sender: str) -> None:
+        heard = self._heard.setdefault(feeder, set())
+        assert sender not in heard, "a feeder says once what it gave"
+        heard.add(sender)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every member has said how it opened the epoch."""
+        return len(self.openings) == len(self.members)
+
+    def has_all(self, feeders: Sequence[int]) -> bool:
+        """Whether every member has said all of these feeders."""
+        return all(len(self._heard.get(feeder, ())) == len(self.members) for feeder in feeders)
+
+    def gather(self, inlet: int, unpack: Unpack) -> Column:
+        """The inlet's messages in serial order; they are handed out once."""
+        columns = list(self._own.pop(inlet, {}).values())
+        columns += [unpack(packed) for packed in self._packed.pop(inlet, ())]
+        return merge(columns)

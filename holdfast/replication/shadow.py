@@ -1,0 +1,90 @@
+"""The shadow: images that a member holds as a backup, at any cut between a base and the newest it was sent.
+
+Update sets wait, packed, until their cut is known to be sealed; then they are folded into the base and can't be taken
+back. Invariant: at `base` the shadow holds exactly what the primaries held at that cut; `at(cut)` for base <= cut <= top
+makes it the new base and drops everything later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.images import unpack
+from holdfast.core.types import TypeRegistry
+
+Place = tuple[str, Any]  # step, lookup key
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One entity as a backup has it."""
+
+    state: Any
+    timers: dict[str, int] | None
+
+
+class Shadow:
+    """What a member holds for other members."""
+
+    def __init__(self, registry: TypeRegistry, range_of: Callable[[Any], int]) -> None:
+        self.registry = registry
+        self.range_of = range_of
+        self.entities: dict[str, dict[Any, Image]] = {}  # by step and lookup key
+        self.base = 0
+        self.tops: dict[str, int] = {}  # primary -> the newest cut that it sent
+        self._pending: deque[tuple[int, str, tuple[bytes, ...]]] = deque()  # (cut, primary, chunks)
+
+    def begin(self, cut: int, primaries: Collection[str]) -> None:
+        """A generation begins at this cut, with these members to hold images for."""
+        assert not self._pending
+        self.base = cut
+        self.tops = dict.fromkeys(primaries, cut)
+
+    def put(self, chunk: bytes) -> None:
+        """A chunk as of the base; later ones replace what earlier ones held."""
+        images = unpack(chunk, self.registry)
+        entities = self.entities.setdefault(images.step, {})
+        for lookup in images.removed:
+            entities.pop(lookup, None)
+        timers: Sequence[dict[str, int] | None] = images.timers or [None] * len(images.keys)
+        for lookup, state, own in zip(images.keys, images.states, timers, strict=True):
+            entities[lookup] = Image(state, own)
+
+    def take(self, primary: str, cut: int, chunks: tuple[bytes, ...]) -> None:
+        """An update set."""
+        assert cut > self.tops[primary], "update sets come in the order of their cuts"
+        self.tops[primary] = cut
+        self._pending.append((cut, primary, chunks))
+
+    def fold(self, sealed: int) -> None:
+        """Nothing will return behind this cut: what was sent up to it becomes part of the base."""
+        later: deque[tuple[int, str, tuple[bytes, ...]]] = deque()
+        for cut, primary, chunks in self._pending:
+            if cut > sealed:
+                later.append((cut, primary, chunks))
+                continue
+            for chunk in chunks:
+                self.put(chunk)
+        self._pending = later
+        self.base = max(self.base, sealed)
+
+    def at(self, cut: int) -> None:
+        """Stand at this cut, and forget what came after it."""
+        self.fold(cut)
+        self._pending.clear()
+
+    # --- ranges come and go
+
+    def give_up(self, ranges: Collection[int]) -> Iterator[tuple[str, Any, Image]]:
+        """Take these ranges' entities out: (step, lookup key, image), in an order that depends on the past alone."""
+        assert not self._pending
+        for step, entities in self.entities.items():
+            for lookup in [lookup for lookup in entities if self.range_of(lookup) in ranges]:
+                yield step, lookup, entities.pop(lookup)
+
+    def receive(self, step: str, lookup: Any, image: Image) -> None:
+        """Hold this entity from now on, as of the base."""
+        self.entities.setdefault(step, {})[lookup] = image

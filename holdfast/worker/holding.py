@@ -1,0 +1,279 @@
+"""Holding: the images that one member of a cluster has in memory, at every cut that it may have to return to.
+
+As primary it has live entities (books) and, where ranges have backups, how entities were before their first change in
+each interval between cuts; as backup it has a shadow. Invariants: both can be at every cut from `base` to `top`; `base`
+is never beyond the last cut known to be sealed; chunks of all cuts since the last complete checkpoint are kept until
+one that covers them is complete, so that a checkpoint writes what was packed for the cuts and packs nothing twice.
+Who holds what is the formation's; what is on disk is the store's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from holdfast.core.entities import Book, Rows, Undo
+from holdfast.core.errors import ValueTypeError
+from holdfast.core.images import Images, pack, unpack
+from holdfast.core.types import TypeRegistry
+from holdfast.recovery.generation import Formation, Holders
+from holdfast.recovery.messages import Remembered
+from holdfast.replication.routes import Routes
+from holdfast.replication.shadow import Image, Shadow
+
+VOID_STEP: Final = "$void"  # a chunk of it says of which ranges everything before it is void: its keys
+Backups = tuple[str, ...]  # nodes, of one range
+
+
+@dataclass(slots=True)
+class Interval:
+    """What was touched since a cut."""
+
+    cut: int
+    undo: dict[str, Undo] = field(default_factory=dict)  # by step
+
+
+@dataclass(frozen=True, slots=True)
+class CutChunks:
+    """What was packed for one cut: for the checkpoint, and for each backup."""
+
+    all: tuple[bytes, ...]
+    by_backup: Mapping[str, tuple[bytes, ...]]
+
+
+class Holding:
+    """Books, shadow and undo of one member."""
+
+    def __init__(
+        self, books: Mapping[str, Book], registry: TypeRegistry, routes: Routes, *, keeps_undo: bool
+    ) -> None:
+        """Without `keeps_undo` (no range ever has a backup) every return goes to a checkpoint."""
+        self.books = books
+        self.registry = registry
+        self.routes = routes
+        self.shadow = Shadow(registry, routes.range_of)
+        self.node = ""
+        self.primaries: tuple[int, ...] = ()  # ranges whose messages are applied here
+        self.shadowed: dict[str, tuple[int, ...]] = {}  # primary -> its ranges that are held here as backup
+        self.lacking: set[int] = set()  # ranges to hold as backup whose snapshot has not come
+        self.holders: Sequence[Holders] = ()
+        self.keeps_undo = keeps_undo
+        self.intervals: deque[Interval] = deque()
+        self.chunks: deque[tuple[int, bytes]] = deque()  # (cut, chunk), of cuts since the last complete checkpoint
+        self.returned_in = 0  # the generation to whose cut it was returned last; 0: nothing of worth is in memory
+
+    # --- cuts
+
+    def cut(self, epoch: int) -> CutChunks:
+        """Make a cut: pack what was touched since the one before."""
+        everything: list[bytes] = []
+        by_backup: dict[str, list[bytes]] = {}
+        for name, book in self.books.items():
+            book.freeze()
+            rows = book.take_rows(1 << 60)
+            assert book.is_written
+            for backups, own in self._by_backups(rows).items():
+                chunk = self._pack(name, own)
+                everything.append(chunk)
+                for node in backups:
+                    by_backup.setdefault(node, []).append(chunk)
+        self.chunks.extend((epoch, chunk) for chunk in everything)
+        self._begin_interval(epoch)
+        return CutChunks(tuple(everything), {node: tuple(chunks) for node, chunks in by_backup.items()})
+
+    def _by_backups(self, rows: Rows) -> dict[Backups, Rows]:
+        if not len(rows):
+            return {}
+        if not self.keeps_undo:
+            return {(): rows}
+        found: dict[Backups, Rows] = {}
+        holders, range_of = self.holders, self.routes.range_of
+
+        def of(lookup: Any) -> Rows:
+            backups = holders[range_of(lookup)].backups
+            own = found.get(backups)
+            if own is None:
+                own = found[backups] = Rows(timed=rows.timers is not None)
+            return own
+
+        for index, (lookup, state) in enumerate(zip(rows.keys, rows.states, strict=True)):
+            own = of(lookup)
+            own.keys.append(lookup)
+            own.states.append(state)
+            if rows.timers is not None and own.timers is not None:
+                own.timers.append(rows.timers[index])
+        for lookup in rows.removed:
+            of(lookup).removed.append(lookup)
+        return found
+
+    def _pack(self, step: str, rows: Rows) -> bytes:
+        try:
+            return pack(step, rows, self.registry)
+        except ValueTypeError as error:
+            raise ValueTypeError(f"the state of step {step!r} is not a value: {error}") from error
+
+    def _begin_interval(self, cut: int) -> None:
+        interval = Interval(cut)
+        if not self.keeps_undo:
+            self.intervals.clear()
+        self.intervals.append(interval)
+        for name, book in self.books.items():
+            book.undo = interval.undo.setdefault(name, []) if self.keeps_undo else None
+
+    def take(self, primary: str, cut: int, chunks: tuple[bytes, ...]) -> None:
+        """An update set of another member."""
+        self.shadow.take(primary, cut, chunks)
+        self.chunks.extend((cut, chunk) for chunk in chunks)
+
+    def sealed(self, cut: int) -> None:
+        """Nothing will return behind this cut."""
+        while len(self.intervals) > 1 and self.intervals[1].cut <= cut:
+            self.intervals.popleft()
+        self.shadow.fold(cut)
+
+    # --- checkpoints
+
+    def chunks_upto(self, cut: int) -> tuple[bytes, ...]:
+        """What a checkpoint at this cut writes. Chunks of one primary stand in the order of their cuts."""
+        return tuple(chunk for at, chunk in self.chunks if at <= cut)
+
+    def written(self, cut: int) -> None:
+        """A checkpoint at this cut is complete."""
+        self.chunks = deque((at, chunk) for at, chunk in self.chunks if at > cut)
+
+    @property
+    def ranges(self) -> tuple[int, ...]:
+        """All ranges held, as primary or backup."""
+        return tuple(sorted({*self.primaries, *(r for ranges in self.shadowed.values() for r in ranges)}))
+
+    # --- what it can be returned to
+
+    @property
+    def remembered(self) -> tuple[Remembered, ...]:
+        """Which ranges it has in memory, at which cuts."""
+        if not self.returned_in or not self.keeps_undo:
+            return ()
+        own = Remembered(self.primaries, self.intervals[0].cut, self.intervals[-1].cut)
+        held = [
+            Remembered(
+                tuple(r for r in ranges if r not in self.lacking), self.shadow.base, self.shadow.tops[primary]
+            )
+            for primary, ranges in sorted(self.shadowed.items())
+        ]
+        return (own, *held)
+
+    def at(self, cut: int) -> None:
+        """Stand at a cut that is in memory; what came after it is forgotten."""
+        while self.intervals:
+            interval = self.intervals.pop()
+            for name, undo in interval.undo.items():
+                self.books[name].take_back(undo)
+            if interval.cut == cut:
+                break
+        for book in self.books.values():
+            book.rest()
+        self.shadow.at(cut)
+        self.chunks = deque((at, chunk) for at, chunk in self.chunks if at <= cut)
+
+    def forget(self) -> None:
+        """Nothing in memory is of worth any more."""
+        for book in self.books.values():
+            book.undo = None
+            book.entities.clear()
+            book.rest()
+        self.shadow = Shadow(self.registry, self.routes.range_of)
+        self.chunks.clear()
+        self.intervals.clear()
+        self.returned_in = 0
+        self.primaries, self.shadowed, self.lacking = (), {}, set()
+
+    def restore(self, chunk: bytes) -> None:
+        """One chunk of the checkpoint on this disk; all of them first go to the shadow."""
+        images = unpack(chunk, self.registry)
+        if images.step == VOID_STEP:
+            self._void(images)
+        elif not images.step.startswith("$"):
+            self.shadow.put(chunk)
+
+    def _void(self, images: Images) -> None:
+        for _ in self.shadow.give_up(set(images.keys)):
+            pass
+
+    # --- a generation begins
+
+    def begin(self, formation: Formation, node: str) -> None:
+        """Take the roles of this formation; everything stands at its cut, or was restored from the checkpoint."""
+        self.node = node
+        self.holders = formation.layout.ranges
+        primaries = tuple(r for r, holders in enumerate(self.holders) if holders.primary == node)
+        shadowed: dict[str, list[int]] = {}
+        for number, holders in enumerate(self.holders):
+            if node in holders.backups:
+                shadowed.setdefault(holders.primary, []).append(number)
+        self.lacking = set(formation.lacks(node))
+        self._change_roles(set(primaries), {r for ranges in shadowed.values() for r in ranges} - self.lacking)
+        self.primaries = primaries
+        self.shadowed = {primary: tuple(ranges) for primary, ranges in shadowed.items()}
+        self.shadow.begin(formation.cut, list(self.shadowed))
+        for book in self.books.values():
+            book.rest()
+        self.intervals.clear()
+        self._begin_interval(formation.cut)
+        self.returned_in = formation.number
+
+    def _change_roles(self, primaries: set[int], backups: set[int]) -> None:
+        """Move entities between books and shadow, and drop those of ranges that are held no more."""
+        moved: list[tuple[str, Any, Image]] = []
+        range_of = self.routes.range_of
+        for name, book in self.books.items():
+            for lookup in [lookup for lookup in book.entities if range_of(lookup) not in primaries]:
+                entity = book.entities.pop(lookup)
+                if range_of(lookup) in backups:
+                    timers = {n: due for n, (due, _) in entity.timers.items()} if book.timed else None  # type: ignore[attr-defined]
+                    moved.append((name, lookup, Image(entity.state, timers)))
+        held = {range_of(lookup) for entities in self.shadow.entities.values() for lookup in entities}
+        for name, lookup, image in self.shadow.give_up(held - backups):
+            if name in self.books and range_of(lookup) in primaries:
+                self.books[name].put(lookup, image.state, image.timers)
+        for name, lookup, image in moved:
+            self.shadow.receive(name, lookup, image)
+
+    # --- snapshots
+
+    def snapshot(self, ranges: Iterable[int]) -> tuple[bytes, ...]:
+        """Everything that these ranges hold now; only to be asked at a cut, before anything is applied."""
+        wanted = set(ranges)
+        chunks = []
+        for name, book in self.books.items():
+            rows = Rows(timed=book.timed)
+            for lookup, entity in book.entities.items():
+                if self.routes.range_of(lookup) in wanted:
+                    rows.add(entity)
+            if len(rows):
+                chunks.append(self._pack(name, rows))
+        return tuple(chunks)
+
+    def shadow_at(self, cut: int) -> tuple[bytes, ...]:
+        """Everything held as backup, as of a sealed cut that becomes the base."""
+        self.shadow.fold(cut)
+        chunks = []
+        for name, images in sorted(self.shadow.entities.items()):
+            rows = Rows(timed=any(image.timers is not None for image in images.values()))
+            rows.keys = list(images)
+            rows.states = [image.state for image in images.values()]
+            if rows.timers is not None:
+                rows.timers = [image.timers or {} for image in images.values()]
+            if len(rows):
+                chunks.append(self._pack(name, rows))
+        return tuple(chunks)
+
+    def take_snapshot(self, cut: int, ranges: Sequence[int], chunks: Sequence[bytes]) -> None:
+        """Ranges that were lacking are here, as of the generation's cut, before any update set of them."""
+        void = Rows()
+        void.keys, void.states = list(ranges), [None] * len(ranges)
+        for chunk in (pack(VOID_STEP, void, self.registry), *chunks):
+            self.chunks.append((cut, chunk))
+            self.restore(chunk)
+        self.lacking -= set(ranges)

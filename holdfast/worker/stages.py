@@ -1,0 +1,292 @@
+"""Stages: one epoch at a time through the pipeline, stage by stage, with what all members gave in each.
+
+Per epoch: `compute` (own records up to the first keys; touches no entity, so it may run ahead), then, when every member
+has said how it opened the epoch, `advance`: each stateful step in turn, once its messages from everywhere are there.
+Invariant: entities are touched strictly epoch by epoch, so when an epoch is over all of them stand at its end; every
+feeder gives exactly one stage to every member that it can reach. What a stage of an epoch gave is sent at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from holdfast.core.epochs import Epoch, LogEntry
+from holdfast.core.pipeline import Pipeline
+from holdfast.core.plan import SOURCES
+from holdfast.core.positions import TIMER, Column
+from holdfast.core.steps import Kind, Step
+from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
+from holdfast.recovery.generation import Formation, Limit
+from holdfast.replication.columns import pack_column, unpack_column
+from holdfast.replication.exchange import Exchange
+from holdfast.replication.messages import Opening, Stage
+from holdfast.replication.routes import Routes
+from holdfast.worker.apply import Again
+
+Outgoing = list[tuple[str, Stage]]  # (to which node, what)
+
+
+@dataclass(slots=True)
+class OpenEpoch:
+    """One epoch, from its closing here until its outputs are numbered."""
+
+    number: int
+    entries: list[LogEntry]  # of the own partitions
+    exchange: Exchange
+    synced: bool = False  # the entries are on the own disk
+    computed: bool = False
+    turns: list[Turn] | None = None  # of all members, once they have opened it; parts are not needed in them
+    next_step: int = 0  # ordinal of the stateful step that is to be applied next
+    applied: bool = False
+    logged: bool = False  # somewhere: only then it is a turn
+    cut: bool = False  # a cut is made at its end
+    checkpoint: int = 0  # … which becomes this checkpoint
+    records: int = 0
+    outputs: list[tuple[int, int, tuple[object, ...]]] = field(default_factory=list)  # (sink, count, payload)
+
+
+class Stages:
+    """The pipeline of one member in one generation."""
+
+    def __init__(self, pipeline: Pipeline, routes: Routes, *, slice_records: int) -> None:
+        self.pipeline = pipeline
+        self.plan = pipeline.plan
+        self.routes = routes
+        self.slice_records = slice_records
+        self.live = self.plan.live
+        self.node = ""
+        self.members: tuple[str, ...] = ()
+        self.sink_owners: tuple[str, ...] = ()
+        self.time = 0  # of the last turn of the last epoch applied
+        self.skip: Limit | None = None  # what lies before is in the checkpoint
+        self.limit: Limit | None = None  # what lies behind is not worked on
+        self.clocks: dict[int, int] = {}  # of the own partitions, as of the last epoch computed
+
+    def begin(self, formation: Formation, node: str, time: int) -> None:
+        """A generation begins; everything stands at its cut."""
+        self.node = node
+        self.members = tuple(member.node for member in formation.members)
+        self.sink_owners = formation.layout.sinks
+        self.routes.lay_out([holders.primary for holders in formation.layout.ranges])
+        self.time = time
+        self.limit = formation.limit
+        checkpoint = formation.checkpoint
+        self.skip = None if formation.in_memory or checkpoint is None else checkpoint.limit
+        self.clocks = {}
+
+    # --- up to the first keys
+
+    def compute(self, epoch: OpenEpoch, opening: Opening) -> Outgoing:
+        """The own records of an epoch through the sources' segments."""
+        chunks = [entry.chunk for entry in sorted(epoch.entries, key=lambda entry: entry.chunk.partition)]
+        decoded = []
+        for chunk in chunks:
+            records = self.pipeline.decode(chunk.partition, chunk.raw)
+            assert len(records) == chunk.count, "a block holds other records than were counted"
+            times = self.pipeline.record_times(chunk.partition, records) if self._needs_times else None
+            decoded.append(DecodedChunk(chunk.partition, chunk.first, records, times, chunk.time))
+        turns = list(turns_of(decoded, live=self.live, clocks=self.clocks, time=0)) if decoded else []
+        times_of = [(t.number, p, time) for t in turns for p, time in t.part_times.items()] if self._needs_times else []
+        again = Again(self.pipeline, Epoch(epoch.number, 0, 0, tuple(chunks)))
+        given: dict[int, Column] = {}
+        for parts in self._slices(epoch, turns):
+            self.pipeline.compute(parts, again)
+            self._take(SOURCES, given)
+        epoch.computed = True
+        opening = replace(opening, times=tuple(times_of))
+        epoch.exchange.openings[self.node] = opening
+        return self._deal_out(epoch, SOURCES, given, opening)
+
+    @property
+    def _needs_times(self) -> bool:
+        return self.plan.uses_context
+
+    def _slices(self, epoch: OpenEpoch, turns: Sequence[Turn]) -> Iterator[list[Part]]:
+        """Parts put together up to the size of a slice, less what lies before `skip` or behind `limit`."""
+        parts: list[Part] = []
+        count = 0
+        for turn in turns:
+            for whole in turn.parts:
+                part = self._within(epoch.number, whole)
+                for at in range(0, len(part.records), self.slice_records):
+                    records = part.records[at : at + self.slice_records]
+                    parts.append(replace(part, first=part.first + at, records=records))
+                    count += len(records)
+                    epoch.records += len(records)
+                    if count >= self.slice_records:
+                        yield parts
+                        parts, count = [], 0
+        if parts:
+            yield parts
+
+    def _within(self, epoch: int, part: Part) -> Part:
+        first, end = part.first, part.first + len(part.records)
+        if self.skip is not None and self.skip.epoch == epoch:
+            first = max(first, _records_before(self.skip, part))
+        if self.limit is not None and self.limit.epoch == epoch:
+            end = min(end, _records_before(self.limit, part))
+        first = min(first, end) if end > part.first else part.first
+        return replace(part, first=first, records=part.records[first - part.first : max(end, first) - part.first])
+
+    # --- stateful steps
+
+    def can_advance(self, epoch: OpenEpoch) -> bool:
+        """Whether `advance` would get further with it."""
+        if not epoch.computed or (epoch.turns is None and not epoch.exchange.is_open):
+            return False
+        if epoch.next_step == len(self.plan.stateful):
+            return True
+        return epoch.exchange.has_all(self.plan.feeders[self.plan.stateful[epoch.next_step].index])
+
+    def advance(self, epoch: OpenEpoch) -> Outgoing:
+        """Apply every step whose messages are all there; `epoch.applied` once there is none left."""
+        outgoing: Outgoing = []
+        if epoch.turns is None:
+            self._open(epoch)
+        while epoch.next_step < len(self.plan.stateful):
+            step = self.plan.stateful[epoch.next_step]
+            if not epoch.exchange.has_all(self.plan.feeders[step.index]):
+                return outgoing
+            self._apply(epoch, step)
+            epoch.next_step += 1
+            given: dict[int, Column] = {}
+            self._take(step.index, given)
+            outgoing += self._deal_out(epoch, step.index, given, None)
+        if not epoch.applied:
+            epoch.applied = True
+            if epoch.turns:
+                self.time = epoch.turns[-1].time
+        return outgoing
+
+    def _open(self, epoch: OpenEpoch) -> None:
+        """All members have opened it: which turns it has, and when they are."""
+        openings = [epoch.exchange.openings[node] for node in self.members]
+        epoch.checkpoint = max(opening.checkpoint for opening in openings)
+        epoch.cut = epoch.checkpoint > 0 or any(opening.cut for opening in openings)
+        epoch.logged = any(opening.logged for opening in openings)
+        times = self.pipeline.times
+        times.clear()
+        part_times: dict[int, dict[int, int]] = {}
+        for opening in openings:
+            for turn, partition, time in opening.times:
+                part_times.setdefault(turn, {})[partition] = times[turn, partition] = time
+        # An epoch that is logged nowhere is no turn: it would not be there when the log is read again.
+        if self.live:
+            numbers = [0] if epoch.logged else []
+        else:
+            numbers = sorted(part_times)
+        turn_time = self.time
+        if self.live:
+            turn_time = max([turn_time, *(opening.time for opening in openings)])
+        epoch.turns = []
+        for number in numbers:
+            turn_time = max([turn_time, *part_times.get(number, {}).values()])
+            times[number, TIMER] = turn_time
+            epoch.turns.append(Turn(number, [], {}, turn_time))
+
+    def _apply(self, epoch: OpenEpoch, step: Step) -> None:
+        registry = self.pipeline.registry
+        column = epoch.exchange.gather(step.index, lambda packed: unpack_column(packed, registry))
+        assert epoch.turns is not None
+        if step.on_timer is None:
+            self.pipeline.apply(step, column, None)
+            return
+        for turn in epoch.turns:
+            end = 0
+            while end < len(column.positions) and column.positions[end][0] <= turn.number:
+                end += 1
+            now, column = _split_at(column, end)
+            self.pipeline.apply(step, now, turn if self._fires(epoch.number, turn.number) else None)
+        assert not column.messages, "messages of no turn"
+
+    def _fires(self, epoch: int, turn: int) -> bool:
+        """Whether the timers of a turn lie between `skip` and `limit`."""
+        skip, limit = self.skip, self.limit
+        if skip is not None and skip.epoch == epoch and (turn, TIMER) < (skip.turn, skip.partition):
+            return False
+        return limit is None or limit.epoch != epoch or (turn, TIMER) < (limit.turn, limit.partition)
+
+    # --- what a feeder gave
+
+    def _take(self, feeder: int, given: dict[int, Column]) -> None:
+        """Move what the pipeline's columns hold of this feeder behind what was taken before."""
+        inlets = [(index, columns) for index, columns in self.pipeline.columns.items() if feeder in columns]
+        inlets += [(i, o.columns) for i, o in self.pipeline.outlets.items() if feeder in o.columns]
+        for index, columns in inlets:
+            column = columns[feeder]
+            if column.messages:
+                own = given.setdefault(index, Column())
+                own.keys += column.keys
+                own.messages += column.messages
+                own.positions += column.positions
+            column.clear()
+        self.pipeline.skipped += self.pipeline.skipped_in_slice
+        self.pipeline.skipped_in_slice.clear()
+
+    def _deal_out(
+        self, epoch: OpenEpoch, feeder: int, given: dict[int, Column], opening: Opening | None
+    ) -> Outgoing:
+        """To each member what it is to apply or to deliver; the own part stays here."""
+        by_node: dict[str, list[tuple[int, bytes]]] = {}
+        own: dict[int, Column] = {}
+        registry = self.pipeline.registry
+        for inlet, column in given.items():
+            if self.plan.steps[inlet].kind is Kind.STATEFUL:
+                parts = self.routes.split(column)
+            else:
+                parts = {self.sink_owners[self.plan.sink_number[inlet]]: column}
+            for node, part in parts.items():
+                if node == self.node:
+                    own[inlet] = part
+                else:
+                    by_node.setdefault(node, []).append((inlet, pack_column(part, registry)))
+        epoch.exchange.put_own(feeder, own)
+        return [
+            (node, Stage(epoch.number, feeder, tuple(by_node.get(node, ())), opening))
+            for node in self.members
+            if node != self.node and self.reaches(feeder, node)
+        ]
+
+    def reaches(self, feeder: int, node: str) -> bool:
+        """Whether this feeder's stages go to that member."""
+        if feeder == SOURCES:
+            return True
+        inlets = [index for index, feeders in self.plan.feeders.items() if feeder in feeders]
+        return any(
+            self.plan.steps[index].kind is Kind.STATEFUL or self.sink_owners[self.plan.sink_number[index]] == node
+            for index in inlets
+        )
+
+    # --- outputs
+
+    def collect(self, epoch: OpenEpoch) -> bool:
+        """Gather the outputs of the own sinks, once all members have given theirs."""
+        registry = self.pipeline.registry
+        own = [step for step in self.plan.sinks if self.sink_owners[self.plan.sink_number[step.index]] == self.node]
+        if not all(epoch.exchange.has_all(self.plan.feeders[step.index]) for step in own):
+            return False
+        for step in own:
+            column = epoch.exchange.gather(step.index, lambda packed: unpack_column(packed, registry))
+            if column.messages:
+                sink = self.plan.sink_number[step.index]
+                epoch.outputs.append((sink, len(column.messages), tuple(column.messages)))
+        return True
+
+
+def _records_before(limit: Limit, part: Part) -> int:
+    """Number of the first record of this part that does not lie before the limit; counted in its partition."""
+    end = part.first + len(part.records)
+    if part.turn != limit.turn:
+        return end if part.turn < limit.turn else part.first
+    if part.partition == limit.partition:
+        return max(part.first, min(end, limit.number))
+    return end if part.partition < limit.partition else part.first
+
+
+def _split_at(column: Column, end: int) -> tuple[Column, Column]:
+    first, rest = Column(), Column()
+    first.keys, rest.keys = column.keys[:end], column.keys[end:]
+    first.messages, rest.messages = column.messages[:end], column.messages[end:]
+    first.positions, rest.positions = column.positions[:end], column.positions[end:]
+    return first, rest
