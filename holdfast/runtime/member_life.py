@@ -161,7 +161,7 @@ class MemberLife:
 
     def _drop_answers(self) -> None:
         """Answers to orders given before are void; what others said, and what went wrong, is not."""
-        kept = []
+        kept: list[Any] = []
         while not self.inbox.empty():
             event = self.inbox.get_nowait()
             if isinstance(event, BaseException | SourceFailed | cluster_events.PeerSent | cluster_events.Ordered):
