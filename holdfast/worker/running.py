@@ -325,13 +325,13 @@ class Running:
 
     def _may_close(self) -> bool:
         flow = self.flow
-        if flow.is_last:
-            return False
+        if flow.is_last or not self.logs.caught_up:
+            return False  # new entries go behind the adopted log, at the backups as well
         if not self.live and self.parts.unended and not self.parts.is_ready:
             return False
         if flow.opened_to > flow.closed:
             return True  # somebody waits for this member's part
-        if not flow.has_room or not self.logs.caught_up:
+        if not flow.has_room:
             return False
         if flow.closed - self.cuts.sealed > self.settings.unsealed_max:
             return False
