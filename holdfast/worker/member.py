@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from holdfast.core.epochs import Lineage
 from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.core.images import unpack
 from holdfast.core.pipeline import Pipeline
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation
-from holdfast.recovery.lineages import agreement
+from holdfast.recovery.lineages import EMPTY, kept
 from holdfast.recovery.messages import Announce, Ask, Order, Phase, Report, Restart, Run, Status
 from holdfast.replication.messages import Envelope
 from holdfast.replication.routes import Routes
@@ -160,7 +159,7 @@ class Member:
         self.phase, self.formation = Phase.ADOPT, formation
         lineages = dict(self.found.logs)
         self.kept = {
-            partition: _kept(lineages.get(partition), formation, partition)
+            partition: kept(formation, self.node, partition, lineages.get(partition, EMPTY))
             for partition, holders in enumerate(formation.layout.partitions)
             if self.node in holders.all
         }
@@ -357,9 +356,3 @@ class Member:
         if self.running is not None:
             self.running.check_invariants()
 
-
-def _kept(lineage: Lineage | None, formation: Formation, partition: int) -> int:
-    """How far the own disk's log of a partition equals the adopted one; -1: not at all."""
-    if lineage is None:
-        return -1
-    return agreement(lineage, formation.spans[partition], formation.logs[partition][1])
