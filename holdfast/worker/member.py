@@ -218,6 +218,7 @@ class Member:
         self.tokens, self.time = {}, 0
         if formation.in_memory:
             if self.holding.returned_in and self.cuts is not None:
+                assert formation.cut in self.cuts.made, "a return in memory to a cut that is not in this memory"
                 self.holding.at(formation.cut)
                 self.tokens, self.time = self.cuts.tokens[formation.cut], self.cuts.times[formation.cut]
             return self._begin(now)
