@@ -355,7 +355,7 @@ class Running:
         wanted = self.run.checkpoint
         if not wanted or wanted == self.flagged or self.node != self.members[0] or self.formation.limit is not None:
             return False
-        return self.staging.pending is None and self.flow.computed == self.flow.closed
+        return self.staging.may_begin(wanted) and self.flow.computed == self.flow.closed
 
     def _alarm_is_due(self) -> bool:
         """With live sources a due timer alone opens an epoch; the first partition's log keeps its time."""
@@ -403,7 +403,7 @@ class Running:
     def _flag_may_ride(self) -> bool:
         wanted = self.run.checkpoint
         first = self.node == self.members[0] and self.formation.limit is None
-        return first and wanted > 0 and wanted != self.flagged and self.staging.pending is None
+        return first and wanted > 0 and wanted != self.flagged and self.staging.may_begin(wanted)
 
     def _applied(self, epoch: OpenEpoch) -> None:
         """An epoch is over here: entities stand at its end."""
@@ -455,7 +455,7 @@ class Running:
         limit, wanted = self.formation.limit, self.run.checkpoint
         if limit is None or not wanted or wanted == self.flagged or self.flow.applied < limit.epoch:
             return []
-        if self.staging.pending is None:
+        if self.staging.may_begin(wanted):
             self.flagged = wanted
             self.staging.begin(wanted, limit.epoch, self.stages.time, limit)
         return []
