@@ -41,9 +41,7 @@ def row(number: int) -> tuple[int, bytes, bytes]:
 
 
 def entries(log: PartitionLog, partition: int, count: int, generation: int) -> list[LogEntry]:
-    """Return entries that go on where a partition's log ends, and that are determined by where that is: some large, some
-    empty.
-    """
+    """Return entries that go on where a partition's log ends, which determines them: some large, some empty."""
     found = []
     end = log.cursor(partition, log.lineages()[partition].tail)
     for _ in range(count):

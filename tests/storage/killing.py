@@ -13,7 +13,7 @@ from typing import Any
 from holdfast.storage.memory_disk import MemoryDisk
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The process is gone."""
 
 
@@ -27,12 +27,12 @@ class Killer:
         """Handed to what opens environments."""
         if self._at is not None and point.endswith(self._at):
             self._at = None
-            raise Killed
+            raise KilledError
 
     def kill(self, call: Callable[[], object], random: Random) -> None:
         """Begin a call that does not return, if it commits anything."""
         self._at = random.choice(["before commit", "after commit"])
-        with suppress(Killed):
+        with suppress(KilledError):
             call()
         self._at = None
 
@@ -41,10 +41,10 @@ def kill_twin(twin: Any, disk: MemoryDisk, call: Callable[[], object], random: R
     """Begin a call of a memory twin that does not return; then the process is gone, or the power."""
 
     def gone() -> None:
-        raise Killed
+        raise KilledError
 
     twin.finish_sync = gone
-    with suppress(Killed):
+    with suppress(KilledError):
         call()
     if random.random() < 0.5:
         disk.crash(random)

@@ -17,8 +17,8 @@ from xxhash import xxh3_64_hexdigest
 from holdfast.core.errors import DamagedError, DirectoryInUseError, FormatError, StorageError, UsageError
 from holdfast.storage import directory as directory_module
 from holdfast.storage.directory import DataDirectory
-from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
 from holdfast.storage.inspection import inspect, to_json, to_lines
+from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
 from tests.repository import ROOT
 from tests.storage.contents import epoch, fill
 
