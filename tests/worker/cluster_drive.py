@@ -272,7 +272,9 @@ class Cluster:
         self.stores.clear()
         self.orders.clear()
         for node, process in self.processes.items():
-            if process is not None and process.status is not None:
+            if process is not None and isinstance(process.ended, do.Finish):
+                self.processes[node] = None
+            elif process is not None and process.status is not None:
                 self.statuses[node] = process.status
         self.kept = replace(self.kept, life=self.kept.life + 1)
         self.coordinator = self.make_coordinator()

