@@ -98,12 +98,14 @@ class WorkerProcess:
 
     async def _setup(self) -> ClusterSetup:
         """Ask until the coordinator answers."""
-        options = self._options
+        options, said = self._options, ""
         while True:
             try:
                 return ClusterSetup.unpack(await ask(options.coordinator, options.secrets, SETUP, options.limits))
             except UsageError as error:
-                options.report(f"waiting for the coordinator at {options.coordinator}: {error}")
+                if str(error) != said:
+                    said = str(error)
+                    options.report(f"waiting for the coordinator at {options.coordinator}: {said}")
                 await trio.sleep(ASK_AGAIN_SECONDS)
 
     def _check(self, plan: Plan, setup: ClusterSetup) -> list[tuple[Any, str]]:
