@@ -36,10 +36,11 @@ from holdfast.worker.cuts import Cuts, Token
 from holdfast.worker.effects import CompleteCheckpoint, Effect, Finish, ReadChunks
 from holdfast.worker.holding import Holding
 from holdfast.worker.member_record import MemberRecord
-from holdfast.worker.running import Running, Standing
+from holdfast.worker.running import Running
 from holdfast.worker.settings import Settings
 from holdfast.worker.stages import Stages
 from holdfast.worker.staging import Staging
+from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
 EARLY_MAX: Final = 10_000  # messages kept of a generation that is not adopted here yet; more, and its link breaks

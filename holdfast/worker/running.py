@@ -9,11 +9,10 @@ failed nothing more is worked on: the next generation begins at a cut before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from holdfast.core.epochs import Cursor, Lineage
+from holdfast.core.epochs import Cursor
 from holdfast.core.errors import ValueTypeError
 from holdfast.core.pipeline import ReturnNeededError, StopBeforeError
 from holdfast.core.positions import TIMER
@@ -37,20 +36,9 @@ from holdfast.worker.replay import Replay
 from holdfast.worker.settings import Settings
 from holdfast.worker.stages import OpenEpoch, Stages
 from holdfast.worker.staging import Staging
+from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a member is and has when a generation begins."""
-
-    node: str
-    incarnation: int
-    kept: Mapping[int, int]  # partition -> how far the own disk's log equals the adopted one, -1 not at all
-    lineages: Mapping[int, Lineage]
-    tokens: Mapping[int, Token]  # of the sinks at the cut, as far as known
-    time: int  # of the last turn at the cut
 
 
 class Running:
