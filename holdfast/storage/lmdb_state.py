@@ -2,7 +2,8 @@
 
 Invariants: every change is one transaction that also writes the head, which counts commits and says the last
 complete checkpoint; a manifest says how many chunks a complete checkpoint has and how long each is, and
-chunks without a manifest don't count and are dropped at the next open. Meta records, manifests and rows are
+chunks without a manifest don't count and are dropped at the next open. What is prepared has a manifest and a
+record, and the head names it. Meta records, manifests and rows are
 all checked at open, so that a record or row that is not found was never put. Rows themselves are in
 storage.lmdb_rows.
 """
@@ -24,7 +25,7 @@ from holdfast.storage.state import Identity, Row, StateSize
 
 ABOUT = b"about"  # "identity" -> [format version, directory]; "head" -> the head
 META = b"meta"  # name -> value
-RECORDS = b"records"  # checkpoint -> its record; only the last complete one's is kept
+RECORDS = b"records"  # checkpoint -> its record; only those of the last complete one and the prepared one are kept
 MANIFESTS = b"manifests"  # checkpoint -> sizes of its chunks
 CHUNKS = b"chunks"  # (checkpoint, index, piece) -> bytes
 DATABASES = (ABOUT, META, RECORDS, MANIFESTS, CHUNKS, ROWS)
@@ -44,6 +45,7 @@ class Head:
     checkpoint: int = 0  # last complete one
     folded: tuple[int, int] = (0, 0)
     rows: RowTotals = field(default_factory=RowTotals)
+    prepared: int = 0  # the checkpoint that is whole and does not count yet, 0 for none
 
 
 class LmdbState:
@@ -82,17 +84,18 @@ class LmdbState:
         if identity != [self._version, self._directory]:
             raise DamagedError("state", "it belongs to another data directory")
         packed = transaction.need(ABOUT, b"head", "head")
-        commits, incarnation, checkpoint, folded, rows = cast("list[Any]", unpack(packed))
-        self._head = Head(commits, incarnation, checkpoint, (folded[0], folded[1]), RowTotals(*rows))
+        commits, incarnation, checkpoint, folded, rows, prepared = cast("list[Any]", unpack(packed))
+        self._head = Head(commits, incarnation, checkpoint, (folded[0], folded[1]), RowTotals(*rows), prepared)
         for key, payload in _all(transaction, META, "meta record"):
             self._meta[key.decode()] = payload
         for key, payload in _all(transaction, MANIFESTS, "manifest"):
             self._sizes[CHECKPOINT_KEY.unpack(key)[0]] = cast("list[int]", unpack(payload))
-        if self._head.checkpoint and self._head.checkpoint not in self._sizes:
-            raise DamagedError(f"state, checkpoint {self._head.checkpoint}", "its manifest is missing")
+        for named in (self._head.checkpoint, self._head.prepared):
+            if named and named not in self._sizes:
+                raise DamagedError(f"state, checkpoint {named}", "its manifest is missing")
 
     def _begin_life(self, transaction: Transaction, head: Head) -> Head:
-        self._drop_leftover(transaction)
+        self._drop_staged(transaction)
         return replace(head, incarnation=head.incarnation + 1)
 
     def _check_mark(self) -> None:
@@ -121,7 +124,10 @@ class LmdbState:
             transaction.put(ABOUT, b"head", pack(astuple(head)))
             return head
 
+        prepared = self._head.prepared
         self._head = self._environment.write(write)
+        if prepared not in (self._head.prepared, self._head.checkpoint):
+            self._sizes.pop(prepared, None)  # it was dropped
         self._marks.note("state", (self._head.commits, self._head.checkpoint))
 
     def identity(self) -> Identity:
@@ -150,12 +156,13 @@ class LmdbState:
 
     def stage(self, checkpoint: int, chunks: Sequence[bytes]) -> None:
         assert checkpoint > self._head.checkpoint, "a staged checkpoint is newer than the last complete one"
+        assert checkpoint != self._head.prepared, "a prepared checkpoint is whole"
         continued = self._staged[0] == checkpoint
         sizes = self._staged[1] if continued else []
 
         def action(transaction: Transaction, head: Head) -> Head:
             if not continued:
-                self._drop_leftover(transaction)
+                head = self._drop_uncounted(transaction, head)
             for index, chunk in enumerate(chunks, len(sizes)):
                 view = memoryview(chunk)
                 for piece in range(_pieces(len(view))):
@@ -167,32 +174,51 @@ class LmdbState:
         self._change(action)
         self._staged = (checkpoint, [*sizes, *(len(chunk) for chunk in chunks)])
 
-    def abandon(self) -> None:
+    def prepare(self, checkpoint: int, record: bytes) -> None:
+        assert checkpoint > self._head.checkpoint, "a prepared checkpoint is newer than the last complete one"
+        assert checkpoint != self._head.prepared, "a checkpoint is prepared once"
+        staged = self._staged[0] == checkpoint
+        sizes = self._staged[1] if staged else []
+
         def action(transaction: Transaction, head: Head) -> Head:
-            self._drop_leftover(transaction)
-            return head
+            if not staged:
+                head = self._drop_uncounted(transaction, head)
+            transaction.put(RECORDS, CHECKPOINT_KEY.pack(checkpoint), record)
+            transaction.put(MANIFESTS, CHECKPOINT_KEY.pack(checkpoint), pack(sizes))
+            return replace(head, prepared=checkpoint)
 
         self._change(action)
+        self._sizes[checkpoint] = list(sizes)
+        self._staged = (0, [])
+
+    def prepared(self) -> tuple[int, bytes] | None:
+        checkpoint = self._head.prepared
+        return (checkpoint, self._record(checkpoint)) if checkpoint else None
+
+    def abandon(self) -> None:
+        self._change(self._drop_uncounted)
         self._staged = (0, [])
 
     def complete(self, checkpoint: int, record: bytes, drop_before: int) -> None:
         assert checkpoint > self._head.checkpoint, "checkpoints are completed in order"
         assert drop_before <= checkpoint, "a checkpoint does not drop itself"
+        before = self._head
+        prepared = before.prepared == checkpoint
         staged = self._staged[0] == checkpoint
-        sizes = self._staged[1] if staged else []
-        dropped = [number for number in self._sizes if number < drop_before]
+        sizes = self._sizes[checkpoint] if prepared else self._staged[1] if staged else []
+        dropped = [number for number in self._sizes if number < drop_before and number != before.prepared]
 
         def action(transaction: Transaction, head: Head) -> Head:
-            if not staged:
-                self._drop_leftover(transaction)
-            if self._head.checkpoint:
-                place = f"checkpoint {self._head.checkpoint}, record"
-                transaction.delete(RECORDS, CHECKPOINT_KEY.pack(self._head.checkpoint), place)
+            if not prepared and not staged:
+                head = self._drop_uncounted(transaction, head)
+            if before.checkpoint:
+                place = f"checkpoint {before.checkpoint}, record"
+                transaction.delete(RECORDS, CHECKPOINT_KEY.pack(before.checkpoint), place)
             transaction.put(RECORDS, CHECKPOINT_KEY.pack(checkpoint), record)
             transaction.put(MANIFESTS, CHECKPOINT_KEY.pack(checkpoint), pack(sizes))
             for number in dropped:
                 self._drop(transaction, number)
-            return replace(head, checkpoint=checkpoint)
+            return replace(head, checkpoint=checkpoint, prepared=0)
 
         self._change(action)
         self._sizes[checkpoint] = list(sizes)
@@ -208,28 +234,42 @@ class LmdbState:
                 place = f"checkpoint {checkpoint}, chunk {index}, piece {piece}"
                 transaction.delete(CHUNKS, CHUNK_KEY.pack(checkpoint, index, piece), place)
 
-    def _drop_leftover(self, transaction: Transaction) -> None:
-        """Delete chunks that were staged for a checkpoint that is not complete: all beyond the last complete
-        one.
+    def _drop_staged(self, transaction: Transaction) -> None:
+        """Delete chunks that were staged for a checkpoint that has no manifest: all beyond the last that has one, and
+        before a prepared one.
         """
         with transaction.cursor(CHUNKS) as cursor:
             found = cursor.set_range(CHUNK_KEY.pack(self._head.checkpoint + 1, 0, 0))
-            while found:
-                found = cursor.delete() and bool(cursor.key())
+            while found and cursor.key():
+                if CHUNK_KEY.unpack(cursor.key())[0] == self._head.prepared:
+                    found = cursor.set_range(CHUNK_KEY.pack(self._head.prepared + 1, 0, 0))
+                else:
+                    found = cursor.delete()
+
+    def _drop_uncounted(self, transaction: Transaction, head: Head) -> Head:
+        """Delete all that is staged or prepared."""
+        self._drop_staged(transaction)
+        if self._head.prepared:
+            place = f"checkpoint {self._head.prepared}, record"
+            transaction.delete(RECORDS, CHECKPOINT_KEY.pack(self._head.prepared), place)
+            self._drop(transaction, self._head.prepared)
+        return replace(head, prepared=0)
 
     def checkpoint(self) -> int:
         return self._head.checkpoint
 
     def record(self) -> bytes | None:
         checkpoint = self._head.checkpoint
-        if not checkpoint:
-            return None
+        return self._record(checkpoint) if checkpoint else None
+
+    def _record(self, checkpoint: int) -> bytes:
         with self._environment.read() as transaction:
             key = CHECKPOINT_KEY.pack(checkpoint)
             return transaction.need(RECORDS, key, f"checkpoint {checkpoint}, record")
 
     def manifest(self) -> list[tuple[int, int]]:
-        return [(checkpoint, len(sizes)) for checkpoint, sizes in sorted(self._sizes.items())]
+        complete = sorted(self._sizes.keys() - {self._head.prepared})
+        return [(checkpoint, len(self._sizes[checkpoint])) for checkpoint in complete]
 
     def chunk(self, checkpoint: int, index: int) -> bytes:
         size = self._sizes[checkpoint][index]
@@ -269,8 +309,9 @@ class LmdbState:
         return self._rows.problems(self._head.rows)
 
     def size(self) -> StateSize:
-        sizes = [size for of_checkpoint in self._sizes.values() for size in of_checkpoint]
-        return StateSize(len(self._sizes), len(sizes), sum(sizes), self._head.rows.count)
+        complete = self._sizes.keys() - {self._head.prepared}
+        sizes = [size for checkpoint in complete for size in self._sizes[checkpoint]]
+        return StateSize(len(complete), len(sizes), sum(sizes), self._head.rows.count)
 
     def close(self) -> None:
         self._environment.close()

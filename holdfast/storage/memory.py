@@ -121,8 +121,8 @@ class MemoryState:
     """The state in memory.
 
     Keys: ("meta", name), ("chunk", checkpoint, index), ("manifest", checkpoint) -> number of chunks,
-    ("record",), ("checkpoint",), ("row", step, key), ("rows",) -> how many, ("folded",), ("incarnation",),
-    ("commits",).
+    ("record",), ("checkpoint",), ("prepared",) -> (checkpoint, number of chunks, record), ("row", step, key),
+    ("rows",) -> how many, ("folded",), ("incarnation",), ("commits",).
     """
 
     def __init__(self, disk: MemoryDisk, directory: str = "memory") -> None:
@@ -134,6 +134,7 @@ class MemoryState:
         if rows != self._number("rows"):
             raise DamagedError("state, rows", f"{rows} are there, {self._number('rows')} were folded")
         self._staged: tuple[int, int] = (0, 0)  # (checkpoint, chunks)
+        self._check_prepared()
         self._after: Callable[[], None] = _nothing
         leftover = self._leftover()
         incarnation: Operations = {("incarnation",): self._number("incarnation") + 1}
@@ -145,9 +146,27 @@ class MemoryState:
         return cast("int", self._store.contents.get((name,), 0))
 
     def _leftover(self) -> Operations:
-        """Return the deletion of chunks that no manifest names."""
+        """Return the deletion of chunks that neither a manifest nor what is prepared names."""
         contents = self._store.contents
-        return {key: None for key in contents if key[0] == "chunk" and ("manifest", key[1]) not in contents}
+        named = {key[1] for key in contents if key[0] == "manifest"} | {self._prepared[0]}
+        return {key: None for key in contents if key[0] == "chunk" and key[1] not in named}
+
+    @property
+    def _prepared(self) -> tuple[int, int, bytes]:
+        """(checkpoint, number of chunks, record) of what is prepared; checkpoint 0 for nothing."""
+        return cast("tuple[int, int, bytes]", self._store.contents.get(("prepared",), (0, 0, b"")))
+
+    def _uncounted(self) -> Operations:
+        """Return the deletion of all that is staged or prepared."""
+        contents = self._store.contents
+        prepared = [key for key in contents if key[0] == "chunk" and key[1] == self._prepared[0]]
+        return self._leftover() | {key: None for key in [("prepared",), *prepared]}
+
+    def _check_prepared(self) -> None:
+        checkpoint, count, _ = self._prepared
+        found = sum(1 for key in self._store.contents if key[0] == "chunk" and key[1] == checkpoint)
+        if checkpoint and (found != count or checkpoint <= self.checkpoint()):
+            raise DamagedError(f"state, checkpoint {checkpoint}", f"{found} chunks of {count} are prepared")
 
     def _begin(self, operations: Operations, after: Callable[[], None] | None = None) -> None:
         commits = self._number("commits") + 1
@@ -168,16 +187,29 @@ class MemoryState:
     def begin_stage(self, checkpoint: int, chunks: Sequence[bytes]) -> None:
         """Write chunks of a checkpoint."""
         assert checkpoint > self.checkpoint(), "a staged checkpoint is newer than the last complete one"
+        assert checkpoint != self._prepared[0], "a prepared checkpoint is whole"
         same = self._staged[0] == checkpoint
         first = self._staged[1] if same else 0
-        operations: Operations = {} if same else self._leftover()
+        operations: Operations = {} if same else self._uncounted()
         for index, chunk in enumerate(chunks, first):
             operations["chunk", checkpoint, index] = bytes(chunk)
         self._begin(operations, lambda: self._set_staged(checkpoint, first + len(chunks)))
 
+    def begin_prepare(self, checkpoint: int, record: bytes) -> None:
+        """Write that a staged checkpoint is whole."""
+        assert checkpoint > self.checkpoint(), "a prepared checkpoint is newer than the last complete one"
+        assert checkpoint != self._prepared[0], "a checkpoint is prepared once"
+        staged, count = self._staged
+        operations: Operations = {}
+        if staged != checkpoint:
+            operations = self._uncounted()
+            count = 0
+        operations[("prepared",)] = (checkpoint, count, bytes(record))
+        self._begin(operations, lambda: self._set_staged(0, 0))
+
     def begin_abandon(self) -> None:
-        """Write the deletion of what is staged."""
-        self._begin(self._leftover(), lambda: self._set_staged(0, 0))
+        """Write the deletion of what is staged or prepared."""
+        self._begin(self._uncounted(), lambda: self._set_staged(0, 0))
 
     def begin_complete(self, checkpoint: int, record: bytes, drop_before: int) -> None:
         """Write the completion of a checkpoint."""
@@ -189,9 +221,13 @@ class MemoryState:
             if key[0] in ("manifest", "chunk") and cast("int", key[1]) < drop_before
         }
         staged, count = self._staged
-        if staged != checkpoint:
+        if checkpoint == self._prepared[0]:
+            count = self._prepared[1]
             operations |= self._leftover()
+        elif staged != checkpoint:
+            operations |= self._uncounted()
             count = 0
+        operations[("prepared",)] = None
         operations["manifest", checkpoint] = count
         operations[("record",)] = bytes(record)
         operations[("checkpoint",)] = checkpoint
@@ -231,6 +267,14 @@ class MemoryState:
     def abandon(self) -> None:
         self.begin_abandon()
         self.finish_sync()
+
+    def prepare(self, checkpoint: int, record: bytes) -> None:
+        self.begin_prepare(checkpoint, record)
+        self.finish_sync()
+
+    def prepared(self) -> tuple[int, bytes] | None:
+        checkpoint, _, record = self._prepared
+        return (checkpoint, record) if checkpoint else None
 
     def complete(self, checkpoint: int, record: bytes, drop_before: int) -> None:
         self.begin_complete(checkpoint, record, drop_before)

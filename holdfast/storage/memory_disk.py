@@ -215,13 +215,18 @@ def _write(image: bytearray, offset: int, data: bytes) -> None:
 
 
 class MemoryDisk:
-    """A log store, a state store and files, which crash and lose power together."""
+    """Stores (of a log, a state and whatever else is asked for) and files, which crash and lose power together."""
 
     def __init__(self) -> None:
         self.skip_sync = False  # planted bug: syncs are answered but not done
         self.log = MemoryStore(self)
         self.state = MemoryStore(self)
+        self._stores: dict[str, MemoryStore] = {"log": self.log, "state": self.state}
         self.files: dict[str, MemoryFile] = {}
+
+    def store(self, name: str) -> MemoryStore:
+        """Return the store of this name, made empty if it is not there."""
+        return self._stores.setdefault(name, MemoryStore(self))
 
     def file(self, path: str) -> MemoryFile:
         """Return the file at `path`, made empty if it is not there."""
@@ -229,14 +234,14 @@ class MemoryDisk:
 
     def crash(self, random: Random) -> None:
         """The process was killed: all that was written stays, transactions and writes under way break off."""
-        self.log.crash()
-        self.state.crash()
+        for store in self._stores.values():
+            store.crash()
         for file in self.files.values():
             file.crash(random)
 
     def power_loss(self, random: Random) -> None:
         """The power went: only what was synced is certain."""
-        self.log.power_loss(random)
-        self.state.power_loss(random)
+        for store in self._stores.values():
+            store.power_loss(random)
         for file in self.files.values():
             file.power_loss(random)

@@ -62,18 +62,32 @@ class State(Protocol):
     def stage(self, checkpoint: int, chunks: Sequence[bytes]) -> None:
         """Write chunks of a checkpoint that is not complete yet, numbered from 0 in the order of the calls.
 
-        `checkpoint` must be newer than the last complete one. Chunks staged for another checkpoint are
-        dropped.
+        `checkpoint` must be newer than the last complete one, and not the prepared one. What is staged or prepared
+        of another checkpoint is dropped.
         """
         ...
 
+    def prepare(self, checkpoint: int, record: bytes) -> None:
+        """Make durable that all chunks of a checkpoint are staged: other than what is merely staged it survives the
+        end of this life. It counts once it is complete.
+
+        What is staged or prepared of another checkpoint is dropped.
+        """
+        ...
+
+    def prepared(self) -> tuple[int, bytes] | None:
+        """Return (checkpoint, record) of what is prepared and neither complete nor dropped, perhaps in another life."""
+        ...
+
     def abandon(self) -> None:
-        """Drop what is staged."""
+        """Drop what is staged or prepared."""
         ...
 
     def complete(self, checkpoint: int, record: bytes, drop_before: int) -> None:
-        """Make `record` the checkpoint, count its staged chunks, drop those of checkpoints < `drop_before`;
-        all or nothing.
+        """Make `record` the checkpoint, count its staged or prepared chunks, drop those of checkpoints <
+        `drop_before`; all or nothing.
+
+        What is staged or prepared of another checkpoint is dropped.
         """
         ...
 

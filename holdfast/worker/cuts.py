@@ -1,7 +1,7 @@
 """Cuts: which ends of epochs the whole cluster can return to, and what is still wanted of them.
 
-A cut is made by every member at the end of the same epoch. It is replicated here when all own backups hold its images and
-this member holds the tokens of all sinks at it; sealed when that, durability and delivery are true at every member.
+A cut is made by every member at the end of the same epoch. It is replicated here when all own backups hold its images
+and this member holds the tokens of all sinks at it; sealed when that, durability and delivery are true at every member.
 Invariant: nothing behind the last sealed cut is ever forgotten before a later one is known to be sealed.
 """
 

@@ -1,10 +1,10 @@
 """Flow: the epochs of one generation at one member, from closing to delivery.
 
     close ─ log ─ compute, send ─ exchange ─ apply, send ─ collect ─ hand out
-Invariants: epochs are closed, computed, applied, collected and handed out in order, each once; an epoch is computed only
-when its entries are on the own disk, applied only when all members' first stages are here (so it is logged everywhere),
-handed out only when it is durable everywhere. A message of an epoch not closed here closes it here, because somebody
-waits for this member's part of it.
+Invariants: epochs are closed, computed, applied, collected and handed out in order, each once; an epoch is computed
+only when its entries are on the own disk, applied only when all members' first stages are here (so it is logged
+everywhere), handed out only when it is durable everywhere. A message of an epoch not closed here closes it here,
+because somebody waits for this member's part of it.
 When cuts are wanted and what follows from them is decided by the parent.
 """
 

@@ -1,9 +1,9 @@
-"""Holding: the images that one member of a cluster has in memory, as primary and as backup, at every cut it may return to.
+"""Holding: the images that one member of a cluster has in memory, at every cut that it may have to return to.
 
 As primary it has live entities (books) and, where ranges have backups, how entities were before their first change in
-each interval between cuts; as backup it has a shadow. Invariants: both can be at every cut from `base` to `top`; `base` is
-never beyond the last cut known to be sealed; chunks of all cuts since the last complete checkpoint are kept until one
-that covers them is complete, so that a checkpoint writes what was packed for the cuts and packs nothing twice.
+each interval between cuts; as backup it has a shadow. Invariants: both can be at every cut from `base` to `top`; `base`
+is never beyond the last cut known to be sealed; chunks of all cuts since the last complete checkpoint are kept until
+one that covers them is complete, so that a checkpoint writes what was packed for the cuts and packs nothing twice.
 Who holds what is the formation's; what is on disk is the store's.
 """
 

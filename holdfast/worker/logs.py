@@ -1,8 +1,8 @@
 """Logs: this member's partition logs in one generation, as primary and as backup.
 
-A backup says first how far its log equals the adopted one; the primary sends what is missing, and then every entry as it
-is made. Invariant: an entry goes to a backup's disk only behind the entry that the primary has before it; a backup says
-"held" only of what its own disk has said is durable.
+A backup says first how far its log equals the adopted one; the primary sends what is missing, and then every entry as
+it is made. Invariant: an entry goes to a backup's disk only behind the entry that the primary has before it; a backup
+says "held" only of what its own disk has said is durable.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Logs:
         """Entries of a partition that is held for another."""
         partition, tail = message.partition, self.tails[message.partition]
         # Entries on a gap, or on other entries than the primary's, would be acknowledged as the same history.
-        assert message.previous in (-1, tail), f"log {partition} goes on behind {message.previous}, here it ends at {tail}"
+        assert message.previous in (-1, tail), f"log {partition} goes on behind {message.previous}, not {tail}"
         assert message.entries[0].epoch > tail, "entries come in the order of their epochs"
         self.tails[partition] = message.entries[-1].epoch
         self._ticket += 1

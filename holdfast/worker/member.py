@@ -3,13 +3,13 @@
 | phase | what it does | leaves when |
 |---|---|---|
 | JOIN | tells its status, nothing else | Ask: FENCED |
-| FENCED(n) | takes no part in generations before n; reports once its writers are idle | Announce that names it: ADOPT; a higher Ask |
+| FENCED(n) | takes no part in generations before n; reports once its writers are idle | Announce: ADOPT; a higher Ask |
 | ADOPT(n) | makes the generation durable, returns to its cut | returned: RUN; a higher Ask: FENCED |
 | RUN(n) | works (`running`) | Ask: FENCED; Restart, or an Announce without it: the process starts anew |
 
 Events in (`events`, `cluster_events`), effects out (`effects`, `cluster_effects`); no clock, no disk, no network.
-Invariant: a promise is never taken back in this life; memory is offered only of the generation that it was last returned
-in; nothing is written in a generation before that generation is on the own disk.
+Invariant: a promise is never taken back in this life; memory is offered only of the generation that it was last
+returned in; nothing is written in a generation before that generation is on the own disk.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class Member:
         checkpoint, complete = formation.checkpoint, self._complete
         if checkpoint is None or complete is None or complete.checkpoint != checkpoint.number:
             if checkpoint is None:
-                self.tokens = {sink: (0, None) for sink in range(len(self.plan.sinks))}
+                self.tokens = dict.fromkeys(range(len(self.plan.sinks)), (0, None))
             return self._begin(now)
         self.time = complete.time
         return [ReadChunks()]

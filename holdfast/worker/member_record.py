@@ -1,7 +1,7 @@
 """The record of a checkpoint on one member's disk: what a start has to know before it reads the chunks.
 
-It is the one thing that makes a prepared checkpoint whole; whether it counts is the coordinator's to say. The fields are
-part of the data format, in this order.
+It is the one thing that makes a prepared checkpoint whole; whether it counts is the coordinator's to say. The fields
+are part of the data format, in this order.
 """
 
 from __future__ import annotations

@@ -121,8 +121,7 @@ class Parts:
         entries = []
         for own in self.partitions.values():
             assert len(own.waiting) <= 1, "a partition gives one block to an epoch"
-            for event in own.waiting:
-                entries.append(self._entry(own, event, epoch, generation, now))
+            entries += [self._entry(own, event, epoch, generation, now) for event in own.waiting]
             own.waiting.clear()
         return entries
 

@@ -2,9 +2,9 @@
 
     return ─ replay ─┬─ epochs in work (flow) ─┬─ cut ─ seal ─ stage, complete, trim
                      └─ read sources ──────────┘
-Invariants (`check_invariants`): applied <= closed, delivered <= min(collected, durable everywhere), sealed <= delivered;
-entities stand at the end of `applied`, except while the epoch after it is half applied. Once a call has failed nothing
-more is worked on: the next generation begins at a cut before it.
+Invariants (`check_invariants`): applied <= closed, delivered <= min(collected, durable everywhere), sealed <=
+delivered; entities stand at the end of `applied`, except while the epoch after it is half applied. Once a call has
+failed nothing more is worked on: the next generation begins at a cut before it.
 """
 
 from __future__ import annotations
@@ -464,7 +464,7 @@ class Running:
     def is_resting(self) -> bool:
         """Whether nothing will happen here by itself any more."""
         flow = self.flow
-        if self.is_halted or flow.is_replaying and not flow.is_last or not self.replay.has_cursors:
+        if self.is_halted or (flow.is_replaying and not flow.is_last) or not self.replay.has_cursors:
             return False
         if flow.opened_to > flow.closed or flow.applied < flow.closed:
             return False

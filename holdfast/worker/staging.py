@@ -2,8 +2,8 @@
 
 Order, each step durable before the next is ordered: chunks staged and sinks synced · the whole prepared · told to the
 coordinator, which makes it count when every member has prepared it · completed here · logs trimmed. It begins only when
-the cut is sealed: then all images and tokens of it are here, and all outputs up to it are delivered, so that none of them
-would have to be made again from a log that is trimmed.
+the cut is sealed: then all images and tokens of it are here, and all outputs up to it are delivered, so that none of
+them would have to be made again from a log that is trimmed.
 """
 
 from __future__ import annotations

@@ -173,6 +173,7 @@ class StateMachine(RuleBasedStateMachine):
         self.meta: dict[str, object] = {}
         self.complete_ones: dict[int, list[bytes]] = {}
         self.staged: tuple[int, list[bytes]] = (0, [])
+        self.prepared: tuple[int, list[bytes], bytes] | None = None
         self.record: bytes | None = None
         self.rows: dict[tuple[int, bytes], bytes] = {}
         self.folded = (0, 0)
@@ -189,23 +190,49 @@ class StateMachine(RuleBasedStateMachine):
     @rule(ahead=st.integers(1, 2), content=st.lists(RAW, max_size=3))
     def stage(self, ahead: int, content: list[bytes]) -> None:
         checkpoint = self.last + ahead
+        if self.prepared is not None and self.prepared[0] == checkpoint:
+            checkpoint += 1
         self.world.state.stage(checkpoint, content)
         before = self.staged[1] if self.staged[0] == checkpoint else []
         self.staged = (checkpoint, before + content)
+        self.prepared = None
+
+    @rule(record=st.binary(max_size=9), ahead=st.integers(1, 2), staged=st.booleans())
+    def prepare(self, record: bytes, ahead: int, staged: bool) -> None:
+        checkpoint = self.staged[0] if staged and self.staged[0] else self.last + ahead
+        if self.prepared is not None and self.prepared[0] == checkpoint:
+            checkpoint += 1
+        self.world.state.prepare(checkpoint, record)
+        content = self.staged[1] if self.staged[0] == checkpoint else []
+        self.prepared = (checkpoint, content, record)
+        self.staged = (0, [])
 
     @rule()
     def abandon(self) -> None:
         self.world.state.abandon()
         self.staged = (0, [])
+        self.prepared = None
+
+    @precondition(lambda self: self.prepared is not None)
+    @rule(record=st.binary(max_size=9), dropped=st.integers(0, 3))
+    def complete_what_is_prepared(self, record: bytes, dropped: int) -> None:
+        assert self.prepared is not None
+        self._complete(self.prepared[0], record, dropped)
 
     @rule(record=st.binary(max_size=9), ahead=st.integers(1, 2), dropped=st.integers(0, 3))
     def complete(self, record: bytes, ahead: int, dropped: int) -> None:
-        checkpoint = self.last + ahead
+        self._complete(self.last + ahead, record, dropped)
+
+    def _complete(self, checkpoint: int, record: bytes, dropped: int) -> None:
         drop_before = max(0, checkpoint - dropped)
         self.world.state.complete(checkpoint, record, drop_before)
-        self.complete_ones[checkpoint] = self.staged[1] if self.staged[0] == checkpoint else []
+        whole = {self.staged[0]: self.staged[1]}
+        if self.prepared is not None:
+            whole[self.prepared[0]] = self.prepared[1]
+        self.complete_ones[checkpoint] = whole.get(checkpoint, [])
         self.complete_ones = {n: content for n, content in self.complete_ones.items() if n >= drop_before}
         self.staged = (0, [])
+        self.prepared = None
         self.record = record
 
     @rule(rows=st.lists(st.tuples(st.integers(0, 3), KEYS, st.none() | RAW), max_size=6), upto=st.integers(0, 9))
@@ -244,6 +271,7 @@ class StateMachine(RuleBasedStateMachine):
         if hasattr(self, "world"):
             state = self.world.state
             assert (state.checkpoint(), state.record()) == (self.last, self.record)
+            assert state.prepared() == (self.prepared and (self.prepared[0], self.prepared[2]))
             assert state.folded() == self.folded
             assert {name: state.get_meta(name) for name in self.meta} == self.meta
             assert state.identity().incarnation == self.lives

@@ -1,0 +1,248 @@
+"""One life of a member of a cluster: carries out its effects on real stores, sources, sinks and links.
+
+Everything here runs on the engine thread; other threads, the links among them, only put events into the inbox. The
+machine decides. Invariant: effects are carried out in the order given; after `Quiet` no answer to an earlier order comes.
+How messages travel is not known here: they are handed to `send`.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.connectors.interface import OpenSink, OpenSource
+from holdfast.core.errors import HoldfastError
+from holdfast.core.types import TypeRegistry
+from holdfast.runtime.clock import now
+from holdfast.runtime.deliveries import Delivery, open_delivery
+from holdfast.runtime.intake import Intake, SourceFailed, open_intake
+from holdfast.runtime.member_log_writer import MemberLogWriter
+from holdfast.runtime.points import Probe
+from holdfast.runtime.state_writer import StateWriter
+from holdfast.storage.partition_log import PartitionLog
+from holdfast.storage.state import State
+from holdfast.worker import cluster_effects, cluster_events, effects, events
+from holdfast.worker.cluster_effects import ClusterEffect
+from holdfast.worker.cluster_events import Found
+from holdfast.worker.member import Member
+
+TICK_SECONDS = 0.005  # how long the machine may hear nothing while something is under way …
+IDLE_SECONDS = 0.1  # … and at all: cuts, alarms and checkpoints become due by themselves
+
+Send = Callable[[cluster_effects.SendPeer | cluster_effects.SendStatus], None]
+
+
+class MemberLife:
+    """From `Booted` to `Restart` or `Finish`."""
+
+    def __init__(
+        self,
+        member: Member,
+        *,
+        node: str,
+        log: PartitionLog,
+        state: State,
+        sources: list[tuple[OpenSource, str]],
+        sinks: list[OpenSink],
+        registry: TypeRegistry,
+        probe: Probe,
+        send: Send,
+    ) -> None:
+        self.member = member
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.failure: HoldfastError | None = None  # of a source
+        self._node = node
+        self._log = log
+        self._state = state
+        self._sources = sources  # (source, partition) by number of the partition
+        self._sinks = sinks
+        self._probe = probe
+        self._send = send
+        self._log_writer = MemberLogWriter(log, self.inbox.put)
+        self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
+        self._intakes: dict[int, Intake] = {}
+        self._deliveries: dict[int, Delivery] = {}
+        self._happened: deque[Any] = deque()  # events that came about here; handled before the inbox
+        self._life = 0  # answers of sources and sinks that were opened before the last Quiesce are void
+        self._end: effects.Finish | cluster_effects.Restart | None = None
+        self._carry_out: dict[type, Callable[[Any], None]] = {
+            cluster_effects.SendPeer: self._send,
+            cluster_effects.SendStatus: self._send,
+            cluster_effects.Quiesce: self._quiesce,
+            cluster_effects.AdoptFormation: self._log_writer.give,
+            cluster_effects.InstallLog: self._log_writer.give,
+            cluster_effects.AppendEntries: self._append,
+            cluster_effects.TrimEntries: self._log_writer.give,
+            cluster_effects.ReadEntries: self._read_entries,
+            cluster_effects.ReadCursor: self._read_cursor,
+            cluster_effects.PrepareCheckpoint: self._prepare,
+            cluster_effects.Restart: self._finish,
+            effects.ReadChunks: self._read_chunks,
+            effects.OpenSource: self._open_source,
+            effects.ReadSource: self._read_source,
+            effects.OpenSink: self._open_sink,
+            effects.Deliver: self._deliver,
+            effects.TakeToken: self._take_token,
+            effects.StageChunks: self._stage_chunks,
+            effects.SyncSinks: self._sync_sinks,
+            effects.CompleteCheckpoint: self._complete_checkpoint,
+            effects.Finish: self._finish,
+        }
+
+    def run(self) -> effects.Finish | cluster_effects.Restart:
+        """Live until the machine ends it; raises what a store, a source or a sink raised."""
+        identity = self._state.identity()
+        self._happened.append(cluster_events.Booted(now(), self._node, identity.incarnation, self._found()))
+        while self._end is None:
+            for effect in self.member.handle(self._next_event()):
+                self._carry_out_one(effect)
+        return self._end
+
+    def _carry_out_one(self, effect: effects.Effect | ClusterEffect) -> None:
+        self._carry_out[type(effect)](effect)
+
+    def close(self) -> None:
+        """Let go of everything but the stores, after what was ordered of them is done."""
+        self._close_edges()
+        self._log_writer.close()
+        self._state_writer.close()
+
+    # --- events
+
+    def _next_event(self) -> Any:
+        if self._happened:
+            return self._happened.popleft()
+        event = self._take()
+        if isinstance(event, SourceFailed):
+            raise event.error
+        if isinstance(event, BaseException):
+            raise event
+        return event
+
+    def _take(self) -> Any:
+        if self.member.busy:
+            return self.inbox.get_nowait() if not self.inbox.empty() else events.Ticked(now())
+        try:
+            return self.inbox.get(timeout=IDLE_SECONDS if self._quiet() else TICK_SECONDS)
+        except queue.Empty:
+            return events.Ticked(now())
+
+    def _quiet(self) -> bool:
+        return (
+            self._log_writer.idle
+            and self._state_writer.idle
+            and all(delivery.idle for delivery in self._deliveries.values())
+        )
+
+    def _happen(self, event: Any) -> None:
+        if event is not None:
+            self._happened.append(event)
+
+    def _post_of(self, life: int) -> Callable[[Any], None]:
+        """What a thread of a source or sink posts with: nothing once it was closed."""
+        return lambda event: self.inbox.put(event) if life == self._life else None
+
+    # --- the promise
+
+    def _quiesce(self, order: cluster_effects.Quiesce) -> None:
+        """Let what was ordered end, close the edges, then look at what the disk holds."""
+        self._close_edges()
+        self._life += 1
+        self._log_writer.close()
+        self._state_writer.close()
+        self._drop_answers()
+        self._log_writer = MemberLogWriter(self._log, self.inbox.put)
+        self._state_writer = self._state_writer.renewed()
+        for kind in (cluster_effects.AdoptFormation, cluster_effects.InstallLog, cluster_effects.TrimEntries):
+            self._carry_out[kind] = self._log_writer.give
+        self._happened.append(cluster_events.Quiet(now(), self._found()))
+
+    def _drop_answers(self) -> None:
+        """Answers to orders given before are void; what others said, and what went wrong, is not."""
+        kept = []
+        while not self.inbox.empty():
+            event = self.inbox.get_nowait()
+            if isinstance(event, BaseException | SourceFailed | cluster_events.PeerSent | cluster_events.Ordered):
+                kept.append(event)
+            elif isinstance(event, cluster_events.LinkLost):
+                kept.append(event)
+        self._happened.clear()
+        self._happened.extend(kept)
+
+    def _close_edges(self) -> None:
+        for intake in self._intakes.values():
+            intake.close()
+        for delivery in self._deliveries.values():
+            delivery.close()
+        self._intakes.clear()
+        self._deliveries.clear()
+
+    def _found(self) -> Found:
+        checkpoint, record = self._state.checkpoint(), self._state.record()
+        complete = None if record is None else (checkpoint, record)
+        logs = tuple(sorted(self._log.lineages().items()))
+        return Found(self._log.adopted()[0], logs, complete, self._state.prepared())
+
+    # --- logs
+
+    def _append(self, order: cluster_effects.AppendEntries) -> None:
+        alone = self._log_writer.idle and not self.member.busy and not self._happened and self.inbox.empty()
+        if alone and order.entries:  # handing it to another thread costs more than the commit
+            self._log_writer.append_here(order)
+            self._happened.append(cluster_events.EntriesSynced(now(), order.ticket))
+        else:
+            self._log_writer.give(order)
+
+    def _read_entries(self, order: cluster_effects.ReadEntries) -> None:
+        entries = tuple(self._log.read(order.partition, order.after, order.bytes_max))
+        self._happened.append(cluster_events.EntriesRead(now(), order.partition, order.reader, entries))
+
+    def _read_cursor(self, order: cluster_effects.ReadCursor) -> None:
+        cursor = self._log.cursor(order.partition, order.epoch)
+        self._happened.append(cluster_events.CursorRead(now(), order.partition, cursor))
+
+    # --- state
+
+    def _read_chunks(self, order: effects.ReadChunks) -> None:
+        chunks = [chunk for _, chunk in self._state.chunks()]
+        self._happened.append(events.ChunksRead(now(), tuple(chunks), last=True))
+
+    def _stage_chunks(self, order: effects.StageChunks) -> None:
+        self._state_writer.stage(order.checkpoint, order.chunks)
+
+    def _sync_sinks(self, order: effects.SyncSinks) -> None:
+        self._state_writer.sync(order.checkpoint, [delivery.sync for delivery in self._deliveries.values()])
+
+    def _prepare(self, order: cluster_effects.PrepareCheckpoint) -> None:
+        self._state_writer.prepare(order.checkpoint, order.record)
+
+    def _complete_checkpoint(self, order: effects.CompleteCheckpoint) -> None:
+        self._state_writer.complete(order.checkpoint, order.record, order.drop_before)
+
+    # --- sources and sinks
+
+    def _open_source(self, order: effects.OpenSource) -> None:
+        source, partition = self._sources[order.partition]
+        reader = source.open(partition, order.offset)
+        post = self._post_of(self._life)
+        self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, post)
+
+    def _read_source(self, order: effects.ReadSource) -> None:
+        self._happen(self._intakes[order.partition].ask(order.records_max))
+
+    def _open_sink(self, order: effects.OpenSink) -> None:
+        sink = self._sinks[order.sink]
+        writer = sink.open(order.token, order.number, owned=True)
+        post = self._post_of(self._life)
+        self._deliveries[order.sink] = open_delivery(sink, order.sink, writer, self._probe, post)
+
+    def _deliver(self, order: effects.Deliver) -> None:
+        self._happen(self._deliveries[order.sink].deliver(order))
+
+    def _take_token(self, order: effects.TakeToken) -> None:
+        self._happen(self._deliveries[order.sink].take_token(order))
+
+    def _finish(self, order: effects.Finish | cluster_effects.Restart) -> None:
+        self._end = order
