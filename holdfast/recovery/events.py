@@ -16,6 +16,7 @@ class Kept:
     life: int = 0  # of the coordinator; orders are numbered from it
     formation: Formation | None = None
     checkpoint: Checkpoint | None = None  # the last complete one
+    reserved: int = 0  # the last checkpoint number that may have been ordered; never ordered in another life
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class WorkerLost:
 
     now: int
     node: str
+    incarnation: int = 0  # whose connection it was; 0: not known
 
 
 @dataclass(frozen=True, slots=True)

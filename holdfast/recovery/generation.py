@@ -1,9 +1,9 @@
 """Generations: who takes part, who holds what, and from which cut on.
 
-A generation is valid from a cut; every logged entry and every message carries its number, so that what an older one still
-sends is refused. A restarted worker is a new incarnation, and so the member of a new generation, even where it is the
-only one; a return in the same process forms a new one as well. A number is durable before it is used, and is used once,
-for one content.
+A generation is valid from a cut; every logged entry and every message carries its number, so that what an older one
+still sends is refused. A restarted worker is a new incarnation, and so the member of a new generation, even where it is
+the only one; a return in the same process forms a new one as well. A number is durable before it is used, and is used
+once, for one content.
 With one member there is nothing to lay out: it owns every range.
 """
 
@@ -108,6 +108,9 @@ class Formation:
     careful: tuple[int, ...] = ()  # steps that work carefully
     limit: Limit | None = None  # stop there
     stop_error: str | None = None  # and end with this
+    lacking_logs: tuple[tuple[str, tuple[int, ...]], ...] = ()  # node -> partitions whose adopted log it has not whole
+    target: Layout | None = None  # what the layout is on its way to; None: it is there
+    why: str = ""  # what it was formed for; for people
 
     def member(self, node: str) -> Member | None:
         """The member on a node."""
@@ -116,3 +119,7 @@ class Formation:
     def lacks(self, node: str) -> tuple[int, ...]:
         """The ranges that a node gets a snapshot of."""
         return next((ranges for holder, ranges in self.lacking if holder == node), ())
+
+    def lacks_logs(self, node: str) -> tuple[int, ...]:
+        """The partitions whose adopted log a node has yet to get: until then its copy counts for nothing."""
+        return next((partitions for holder, partitions in self.lacking_logs if holder == node), ())

@@ -1,6 +1,7 @@
 """What a worker and the coordinator tell each other: two messages, level-triggered, numbered, the newest wins.
 
-Each says everything that the other has to know, so that any of them may be lost, doubled or late: the next one mends it.
+Each says everything that the other has to know, so that any of them may be lost, doubled or late: the next one mends
+it.
 What follows from them is decided by the coordinator (`coordinator`) and the worker's machine.
 """
 
@@ -20,6 +21,7 @@ class Phase(Enum):
     FENCED = "fenced"  # it has promised to take no part in older generations
     ADOPT = "adopt"  # it makes a generation durable and returns to its cut
     RUN = "run"  # it replays and works
+    OVER = "over"  # it was told to finish, and ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Status:
     phase: Phase
     generation: int  # that it runs or adopts; 0 for none
     promised: int  # takes no part in generations before this
+    heard: int = 0  # number of the last order taken by this incarnation; all that follows is as of after it
     report: Report | None = None  # while FENCED and idle
     sealed: int = 0  # the last cut that it knows to be sealed
     closed: int = 0  # the last epoch that it has closed
@@ -82,11 +85,12 @@ class Status:
     resting: bool = False  # closed = applied = durable = delivered at every member, nothing waits to be read here
     ended: bool = False  # its partitions have all ended
     caught_up: bool = False  # its backups have everything that they lacked
-    prepared: int = 0  # the checkpoint that is whole on its disk
+    prepared: int = 0  # the checkpoint that is whole on its disk, sealed, with every range that it holds …
+    prepared_at: int = 0  # … and its cut
     completed: int = 0  # the last one that counts
     lost: tuple[str, ...] = ()  # members that it can't reach or no longer hears
     careful: tuple[int, ...] = ()  # steps that must work carefully, beyond those of the generation
-    failure: Failure | None = None
+    failure: Failure | None = None  # told only once the epoch of its limit is durable at every member
     fatal: str | None = None  # it can't go on at all (a value that is none, say): the cluster ends with this error
 
 
@@ -112,7 +116,7 @@ class Run:
     stopping: bool = False  # open no epoch of your own, work off what others opened
     checkpoint: int = 0  # make this one as soon as possible; 0 for none
     complete: int = 0  # this one counts from now on
-    finish: bool = False  # everything is sealed and checkpointed: end
+    finish: bool = False  # everything is sealed and checkpointed: end. Obeyed in any phase, by any generation
 
 
 @dataclass(frozen=True, slots=True)
