@@ -184,7 +184,7 @@ class MachineLife(ABC):
         if channel is None:
             latency = self._pulse.latency
             kind = name.split()[0]
-            channel = Channel(self._pulse.schedule, lambda: latency(kind), self._done, self.arrive)
+            channel = Channel(self._pulse.schedule, lambda: latency(kind), self._done, self._answer_to())
             self._channels[name] = channel
         channel.give(work)
         self._tick_later()
@@ -196,6 +196,10 @@ class MachineLife(ABC):
         if not self.ended:
             for channel in self._channels.values():
                 channel.kick()  # it may have waited for this one
+
+    def _answer_to(self) -> Callable[[Arrival], None]:
+        """Where the answers of a new channel go."""
+        return self.arrive
 
     def _took_token(self, order: effects.TakeToken) -> None:  # noqa: B027 - only some lives wait for tokens
         """A sink has said where it stands."""
