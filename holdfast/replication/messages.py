@@ -21,6 +21,7 @@ class Reached:
     durable: int  # its inputs are logged as the policy asks
     replicated: int  # the last cut that all its backups hold, and whose tokens it holds itself
     delivered: int  # its sinks have all outputs up to here
+    closed: int  # it can add nothing more to epochs up to here; others close them too
     due: int | None  # when its earliest timer is due, with live sources
 
 

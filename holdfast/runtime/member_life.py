@@ -1,8 +1,8 @@
 """One life of a member of a cluster: carries out its effects on real stores, sources, sinks and links.
 
 Everything here runs on the engine thread; other threads, the links among them, only put events into the inbox. The
-machine decides. Invariant: effects are carried out in the order given; after `Quiet` no answer to an earlier order comes.
-How messages travel is not known here: they are handed to `send`.
+machine decides. Invariant: effects are carried out in the order given; after `Quiet` no answer to an earlier order
+comes. How messages travel is not known here: they are handed to `send`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ from holdfast.worker.member import Member
 
 TICK_SECONDS = 0.005  # how long the machine may hear nothing while something is under way …
 IDLE_SECONDS = 0.1  # … and at all: cuts, alarms and checkpoints become due by themselves
+
+# What waits in the inbox and is no answer to an order.
+STAYING = (
+    *(BaseException, SourceFailed),
+    *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost),
+)
 
 Send = Callable[[cluster_effects.SendPeer | cluster_effects.SendStatus], None]
 
@@ -161,12 +167,10 @@ class MemberLife:
 
     def _drop_answers(self) -> None:
         """Answers to orders given before are void; what others said, and what went wrong, is not."""
-        kept = []
+        kept: list[Any] = []
         while not self.inbox.empty():
             event = self.inbox.get_nowait()
-            if isinstance(event, BaseException | SourceFailed | cluster_events.PeerSent | cluster_events.Ordered):
-                kept.append(event)
-            elif isinstance(event, cluster_events.LinkLost):
+            if isinstance(event, STAYING):
                 kept.append(event)
         self._happened.clear()
         self._happened.extend(kept)

@@ -14,6 +14,7 @@ from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.points import COMPLETED, COMPLETING, STAGING, Probe
 from holdfast.storage.state import Row, State
+from holdfast.worker.cluster_events import CheckpointPrepared
 from holdfast.worker.events import CheckpointCompleted, ChunksStaged, RowsFolded, SinksSynced
 
 HINTS = "hints"  # the meta record: tag of a type -> module where it was found
@@ -60,6 +61,22 @@ class StateWriter:
             self._post(SinksSynced(now(), checkpoint))
 
         self._hand_out(job)
+
+    def prepare(self, checkpoint: int, record: bytes) -> None:
+        """Make durable that all chunks of the checkpoint are staged."""
+
+        def job() -> None:
+            self._probe.passed(COMPLETING)
+            with self._lock:
+                self._keep_hints()
+                self._state.prepare(checkpoint, record)
+            self._post(CheckpointPrepared(now(), checkpoint))
+
+        self._hand_out(job)
+
+    def renewed(self) -> StateWriter:
+        """Another one for the same state, after this one was closed."""
+        return StateWriter(self._state, self._registry, self._post, self._probe)
 
     def complete(self, checkpoint: int, record: bytes, drop_before: int) -> None:
         """Make the staged chunks and the record the checkpoint."""

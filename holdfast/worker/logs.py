@@ -123,7 +123,7 @@ class Logs:
         """Entries of a partition that is held for another."""
         partition, tail = message.partition, self.tails[message.partition]
         # Entries on a gap, or on other entries than the primary's, would be acknowledged as the same history.
-        assert message.previous in (-1, tail), f"log {partition} goes on behind {message.previous}, not {tail}"
+        assert message.previous <= tail, f"log {partition} goes on behind {message.previous}, here it ends at {tail}"
         assert message.entries[0].epoch > tail, "entries come in the order of their epochs"
         self.tails[partition] = message.entries[-1].epoch
         self._ticket += 1

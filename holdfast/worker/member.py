@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from holdfast.core.epochs import Lineage
 from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.core.images import unpack
 from holdfast.core.pipeline import Pipeline
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation
-from holdfast.recovery.lineages import agreement
+from holdfast.recovery.lineages import EMPTY, kept
 from holdfast.recovery.messages import Announce, Ask, Order, Phase, Report, Restart, Run, Status
 from holdfast.replication.messages import Envelope
 from holdfast.replication.routes import Routes
@@ -61,6 +60,7 @@ class Member:
         self.incarnation = 0
         self.phase = Phase.JOIN
         self.promised = 0
+        self.heard = 0  # number of the last order of this incarnation
         self.found: Found | None = None  # once the writers are idle
         self.formation: Formation | None = None  # adopted or being adopted
         self.running: Running | None = None
@@ -114,15 +114,20 @@ class Member:
     def _ordered(self, order: Order, now: int) -> Orders:
         if order.incarnation != self.incarnation:
             return []  # for an earlier life of this node
+        if order.number < self.heard:
+            return []  # an old one: the newest says all
+        self.heard = order.number
         match order.order:
             case Ask(promise):
                 return self._fence(promise)
             case Announce(formation):
                 return self._announced(formation)
             case Run() as run:
+                if run.finish:
+                    return self._finish(run)
                 if self.running is None or run.generation != self.running.formation.number:
                     return []
-                return self._finish(run) if run.finish else self.running.ordered(run)
+                return self.running.ordered(run)
             case Restart():
                 return self._restart()
 
@@ -154,7 +159,7 @@ class Member:
         self.phase, self.formation = Phase.ADOPT, formation
         lineages = dict(self.found.logs)
         self.kept = {
-            partition: _kept(lineages.get(partition), formation, partition)
+            partition: kept(formation, self.node, partition, lineages.get(partition, EMPTY))
             for partition, holders in enumerate(formation.layout.partitions)
             if self.node in holders.all
         }
@@ -166,12 +171,12 @@ class Member:
         return [cluster_effects.Restart()]
 
     def _finish(self, run: Run) -> Orders:
-        assert self.running is not None
         error: HoldfastError | None = None
-        if self.running.formation.stop_error is not None:
-            error = ProcessingError(self.running.formation.stop_error)
+        if self.formation is not None and self.formation.stop_error is not None:
+            error = ProcessingError(self.formation.stop_error)
         self.finished = True
-        return [Finish(error, ended=error is None and not run.stopping)]
+        self.phase, self.running = Phase.OVER, None
+        return [SendStatus(self._renewed()), Finish(error, ended=error is None and not run.stopping)]
 
     # --- adopting
 
@@ -213,6 +218,7 @@ class Member:
         self.tokens, self.time = {}, 0
         if formation.in_memory:
             if self.holding.returned_in and self.cuts is not None:
+                assert formation.cut in self.cuts.made, "a return in memory to a cut that is not in this memory"
                 self.holding.at(formation.cut)
                 self.tokens, self.time = self.cuts.tokens[formation.cut], self.cuts.times[formation.cut]
             return self._begin(now)
@@ -287,17 +293,19 @@ class Member:
     # --- what it tells the coordinator
 
     def _tell(self) -> Orders:
-        status = replace(self._made_status(), number=self._said)
-        if status == self._status:
+        if replace(self._made_status(), number=self._said) == self._status:
             return []
+        return [SendStatus(self._renewed())]
+
+    def _renewed(self) -> Status:
         self._said += 1
-        self._status = replace(status, number=self._said)
-        return [SendStatus(self._status)]
+        self._status = replace(self._made_status(), number=self._said)
+        return self._status
 
     def _made_status(self) -> Status:
         running = self.running
         generation = self.formation.number if self.formation is not None else 0
-        status = Status(self.node, self.incarnation, 0, self.phase, generation, self.promised)
+        status = Status(self.node, self.incarnation, 0, self.phase, generation, self.promised, self.heard)
         if self.phase is Phase.FENCED and self.found is not None:
             return replace(status, report=self._report())
         if running is None:
@@ -313,10 +321,11 @@ class Member:
             ended=not running.parts.unended and running.replay.has_cursors,
             caught_up=running.cuts.caught_up and running.logs.caught_up,
             prepared=running.staging.prepared,
+            prepared_at=running.staging.prepared_at,
             completed=last.checkpoint if last is not None else 0,
             lost=running.links.lost,
             careful=running.careful,
-            failure=running.failure,
+            failure=running.told_failure,
             fatal=running.fatal,
         )
 
@@ -348,9 +357,3 @@ class Member:
         if self.running is not None:
             self.running.check_invariants()
 
-
-def _kept(lineage: Lineage | None, formation: Formation, partition: int) -> int:
-    """How far the own disk's log of a partition equals the adopted one; -1: not at all."""
-    if lineage is None:
-        return -1
-    return agreement(lineage, formation.spans[partition], formation.logs[partition][1])

@@ -143,7 +143,8 @@ class Running:
     def reached(self) -> Reached:
         """What this member has reached."""
         due = self.stages.pipeline.next_due() if self.live else None
-        return Reached(self.logs.copies.durable, self.cuts.replicated, self.delivery.delivered, due)
+        copies = self.logs.copies
+        return Reached(copies.durable, self.cuts.replicated, self.delivery.delivered, copies.closed, due)
 
     def flush(self) -> Orders:
         """All that is to be sent, with what is reached by now; and to those who get nothing else, that alone."""
@@ -167,6 +168,7 @@ class Running:
             node, durable=reached.durable, replicated=reached.replicated, delivered=reached.delivered
         )
         self.dues[node] = reached.due
+        self.flow.opened_to = max(self.flow.opened_to, reached.closed)
 
     # --- what it hears
 
@@ -323,13 +325,13 @@ class Running:
 
     def _may_close(self) -> bool:
         flow = self.flow
-        if flow.is_last:
-            return False
+        if flow.is_last or not self.logs.caught_up:
+            return False  # new entries go behind the adopted log, at the backups as well
         if not self.live and self.parts.unended and not self.parts.is_ready:
             return False
         if flow.opened_to > flow.closed:
             return True  # somebody waits for this member's part
-        if not flow.has_room or not self.logs.caught_up:
+        if not flow.has_room:
             return False
         if flow.closed - self.cuts.sealed > self.settings.unsealed_max:
             return False
@@ -459,6 +461,12 @@ class Running:
         return []
 
     # --- looking at it
+
+    @property
+    def told_failure(self) -> Failure | None:
+        """The failure, once its epoch can't be lost: the place would name another record in another epoch."""
+        failure = self.failure
+        return failure if failure is not None and self.progress.durable >= failure.limit.epoch else None
 
     @property
     def is_resting(self) -> bool:

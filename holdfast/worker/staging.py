@@ -74,6 +74,13 @@ class Staging:
             return self.pending.number
         return self.last.checkpoint if self.last is not None else 0
 
+    @property
+    def prepared_at(self) -> int:
+        """And its cut."""
+        if self.pending is not None and self.pending.prepared:
+            return self.pending.epoch
+        return self.last.epoch if self.last is not None else 0
+
     def begin(self, number: int, cut: int, time: int, limit: Limit | None) -> None:
         """The cut just made is to become this checkpoint. Books stand at it, and may move on afterwards."""
         assert self.pending is None, "one checkpoint at a time"
