@@ -13,6 +13,7 @@ HoldfastError
 ├── DataDirectoryError (4)         the data directory cannot be used as it is
 │   ├── DirectoryInUseError · FormatError · CodeChangedError · InputChangedError · OutputShortError
 │   └── DamagedError               a stored value does not match its digest; names the place
+├── FrameError                     what came from a peer is no frame; its connection is closed, nothing changes
 └── ValueTypeError, KeyTypeError   (also TypeError) something is not a value or not a key
 
 A class exists only where a caller can react to it. Errors of our own making are assertions instead.
@@ -117,6 +118,10 @@ class InputChangedError(DataDirectoryError):
 
 class OutputShortError(DataDirectoryError):
     """An output is shorter than it was at the checkpoint."""
+
+
+class FrameError(HoldfastError):
+    """Bytes that are no message of this version, or a message that is too large for a frame."""
 
 
 class ValueTypeError(HoldfastError, TypeError):

@@ -1,0 +1,125 @@
+"""Frames between members: exact round trips, and refusal of everything else."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from holdfast.core.epochs import Cursor
+from holdfast.core.errors import FrameError
+from holdfast.replication import wire
+from holdfast.replication.messages import Beat, Envelope, LogInstalled, Message, Reached, Stage, UpdateSet
+from tests.core.value_domain import steady
+from tests.replication import message_domain as domain
+from tests.replication.frame_fuzz import attack, samples
+
+ENOUGH = 10_000
+NIGHTLY = 1_000_000
+
+
+def envelope(message: Message, **changes: Any) -> Envelope:
+    parts: dict[str, Any] = {"generation": 7, "sender": "a", "incarnation": 3, "number": 5} | changes
+    return Envelope(reached=Reached(9, 8, 7, None), message=message, **parts)
+
+
+@given(domain.envelopes)
+@settings(steady, max_examples=500)
+def test_every_message_comes_back_the_same(sent: Envelope) -> None:
+    found = wire.decode(wire.encode(sent))
+
+    assert found == sent
+    assert repr(found) == repr(sent), "True is not 1, and a tuple is no list"
+
+
+@given(domain.envelopes)
+@settings(steady, max_examples=50)
+def test_a_frame_may_stand_in_a_larger_buffer(sent: Envelope) -> None:
+    packed = wire.encode(sent)
+
+    assert wire.decode(memoryview(b"xx" + packed + b"x")[2:-1]) == sent
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 20, -1])
+def test_a_frame_that_is_cut_short_is_refused(cut: int) -> None:
+    packed = wire.encode(envelope(UpdateSet(4, (b"chunk",))))
+
+    with pytest.raises(FrameError):
+        wire.decode(packed[:cut])
+
+
+def test_a_frame_with_something_behind_it_is_refused() -> None:
+    with pytest.raises(FrameError, match="trailing"):
+        wire.decode(wire.encode(envelope(Beat())) + b"\xc0")
+
+
+def test_a_frame_of_another_version_says_so() -> None:
+    packed = bytearray(wire.encode(envelope(Beat())))
+    packed[1] += 1
+
+    with pytest.raises(FrameError, match="version 2"):
+        wire.decode(bytes(packed))
+
+
+def test_a_frame_of_an_unknown_kind_is_refused() -> None:
+    packed = bytearray(wire.encode(envelope(Beat())))
+    packed[2] = 99
+
+    with pytest.raises(FrameError, match="kind 99"):
+        wire.decode(bytes(packed))
+
+
+def test_an_offset_that_is_too_deep_is_refused() -> None:
+    deep: Any = 0
+    for _ in range(64):
+        deep = [deep]
+
+    with pytest.raises(FrameError, match="deep"):
+        wire.decode(wire.encode(envelope(LogInstalled(0, Cursor(offset=deep)))))
+    wire.decode(wire.encode(envelope(LogInstalled(0, Cursor(offset=deep[0])))))
+
+
+def test_a_timestamp_in_an_offset_is_refused() -> None:
+    packed = wire.encode(envelope(LogInstalled(0, Cursor(offset=[b"abcd"]))))
+    forged = packed.replace(b"\xc4\x04abcd", b"\xd6\xffabcd")
+
+    assert forged != packed
+    with pytest.raises(FrameError, match="offset"):
+        wire.decode(forged)
+
+
+def test_a_message_that_is_too_large_is_refused_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = envelope(UpdateSet(4, (bytes(1000),)))
+    packed = wire.encode(sent)
+    monkeypatch.setattr(wire, "FRAME_BYTES_MAX", 999)
+
+    with pytest.raises(FrameError):
+        wire.encode(sent)
+    with pytest.raises(FrameError):
+        wire.decode(packed)
+
+
+def test_large_columns_are_copied_once_on_each_side() -> None:
+    size = 8 << 20
+    sent = envelope(Stage(1, -1, ((0, bytes(size)),), None))
+    tracemalloc.start()
+    try:
+        packed = wire.encode(sent)
+        encoded = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        wire.decode(packed)
+        decoded = tracemalloc.get_traced_memory()[1] - tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert encoded < 1.6 * size, "half of it for a buffer that grows"
+    assert decoded < 1.1 * size
+
+
+@pytest.mark.parametrize("count", [ENOUGH, pytest.param(NIGHTLY, marks=pytest.mark.nightly)])
+def test_hostile_frames_are_refused_or_messages(count: int) -> None:
+    frames = [wire.encode(sent) for sent in samples(domain.envelopes)]
+
+    assert attack(frames, wire.decode, wire.encode, count=count, seed=1) > count // 100
