@@ -17,7 +17,7 @@ from holdfast.chaos.hardware import Hardware
 from holdfast.chaos.inputs import Input
 from holdfast.chaos.machine_life import Pulse
 from holdfast.chaos.member_life import MemberLife, MemberSurroundings
-from holdfast.chaos.network import Network
+from holdfast.chaos.network import End, Network
 from holdfast.chaos.outputs import Output
 from holdfast.chaos.parcels import Parcel
 from holdfast.chaos.schedule import Schedule, Streams
@@ -131,8 +131,8 @@ class ClusterNode:
             *(self.name, self.log, self.state, self.disk, self._inputs, self._outputs, self)
         )
         self._trace.note(self._schedule.now, f"{self.name} starts, generation {self.log.adopted()[0]}")
-        self._network.join(self.name, self)
         self.life = MemberLife(self._make_member(), pulse, surroundings)
+        self._network.join(self.name, End(self.life.incarnation, self._received, self._lost))
         self._company.started(self)
         self._beat_later(self.process)
 
@@ -201,7 +201,7 @@ class ClusterNode:
         self._status = status
         self._network.send_level(self.name, COORDINATOR, Parcel.pack(status))
 
-    def received(self, payload: object) -> None:
+    def _received(self, payload: object) -> None:
         assert isinstance(payload, Parcel)
         message = payload.unpack()
         if self.life is None:
@@ -211,7 +211,7 @@ class ClusterNode:
         else:
             self.life.arrive(lambda now: cluster_events.Ordered(now, message))
 
-    def lost(self, peer: str) -> None:
+    def _lost(self, peer: str, _: int) -> None:
         if self.life is None:
             return
         if peer == COORDINATOR:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.hardware import Hardware
-from holdfast.chaos.network import Network
+from holdfast.chaos.network import End, Network
 from holdfast.chaos.parcels import Parcel
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.trace import Trace
@@ -90,7 +90,7 @@ class CoordinatorNode:
         kept = decode_kept(packed) if packed is not None else Kept()
         self.machine = self.make()
         self._trace.note(self._schedule.now, f"coordinator starts, life {store.life()}")
-        self._network.join(NAME, self)
+        self._network.join(NAME, End(store.life(), self._received, self._lost))
         self._handle(lambda now: events.Started(now, _in_life(kept, store.life())))
         self._tick_later(self.life)
 
@@ -119,15 +119,15 @@ class CoordinatorNode:
 
     # --- the network
 
-    def received(self, payload: object) -> None:
+    def _received(self, payload: object) -> None:
         """A status has come."""
         assert isinstance(payload, Parcel)
         status = payload.unpack()
         self._handle(lambda now: events.Heard(now, status))
 
-    def lost(self, peer: str) -> None:
+    def _lost(self, peer: str, incarnation: int) -> None:
         """The connection with a worker is gone."""
-        self._handle(lambda now: events.WorkerLost(now, peer))
+        self._handle(lambda now: events.WorkerLost(now, peer, incarnation))
 
     # --- events in, effects out
 
@@ -145,6 +145,7 @@ class CoordinatorNode:
             return
         event = made(self._hardware.clock())
         given = self.machine.handle(event)
+        self.machine.check_invariants()
         if given or not isinstance(event, events.Ticked):
             self._trace.event(self._schedule.now, event, NAME)
         for effect in given:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.schedule import Schedule, Streams
@@ -35,14 +34,13 @@ class NetworkOptions:
     levels_lost: float  # of the messages that would be said again are lost, as many overtake others
 
 
-class End(Protocol):
-    """A process at an end of connections."""
+@dataclass(frozen=True, slots=True, eq=False)
+class End:
+    """A process at an end of connections; another life of it is another end."""
 
-    def received(self, payload: object) -> None:
-        """Something has come."""
-
-    def lost(self, peer: str) -> None:
-        """The connection with a peer broke, could not be made, or was silent for too long."""
+    incarnation: int
+    received: Callable[[object], None]  # something has come
+    lost: Callable[[str, int], None]  # the connection with that incarnation of a peer (0: not known) is of no use
 
 
 @dataclass(slots=True)
@@ -141,7 +139,7 @@ class Network:
         if connection is not None:
             return connection
         if receiver not in self._ends:
-            self._tell_lost(sender, receiver, self._ends[sender], self._reset_delay())
+            self._tell_lost(sender, (receiver, 0), self._ends[sender], self._reset_delay())
             return None
         connection = self._connections[names] = Connection({name: self._ends[name] for name in names})
         self._watch(names)
@@ -233,7 +231,8 @@ class Network:
         connection.broken = True
         for sender, receiver in (names, names[::-1]):
             self._drop(connection, sender, receiver)
-            self._tell_lost(receiver, sender, connection.ends[receiver], delay * self._random.uniform(0.5, 1.5))
+            peer = (sender, connection.ends[sender].incarnation)
+            self._tell_lost(receiver, peer, connection.ends[receiver], delay * self._random.uniform(0.5, 1.5))
 
     def _drop(self, connection: Connection, sender: str, receiver: str) -> None:
         """Of what was under way a beginning has arrived; of the rest some comes late."""
@@ -247,7 +246,7 @@ class Network:
             if self.options.late and not self.healed and self._random.random() < LATE_AFTER_BREAK:
                 self._deliver_late(receiver, payload)
 
-    def _tell_lost(self, name: str, peer: str, end: End, delay: float) -> None:
+    def _tell_lost(self, name: str, peer: tuple[str, int], end: End, delay: float) -> None:
         def tell() -> None:
             if self._ends.get(name) is not end:
                 return
@@ -255,7 +254,7 @@ class Network:
             if frozen > self._schedule.now:
                 self._schedule.at(frozen, tell)
                 return
-            end.lost(peer)
+            end.lost(*peer)
 
         self._schedule.after(delay, tell)
 

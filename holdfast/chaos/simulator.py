@@ -19,7 +19,8 @@ from holdfast.chaos.counters import SITUATIONS, Counters
 from holdfast.chaos.mutants import MUTANTS
 from holdfast.chaos.options import Options, draw
 from holdfast.chaos.planting import limits, planted
-from holdfast.chaos.world import Outcome, World
+from holdfast.chaos.outcome import Outcome
+from holdfast.chaos.world import World
 from holdfast.core.errors import UsageError
 
 SHRINK_RUNS_MAX = 200
