@@ -9,7 +9,7 @@ Not here: frames (wire).
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar
 
 from msgspec import Meta
 
@@ -23,6 +23,7 @@ from holdfast.replication.fields import (
     Place,
     TextBytes,
     Whole,
+    optional,
     to_bytes,
     to_text,
 )
@@ -41,22 +42,27 @@ _LayoutFields: TypeAlias = tuple[
     Runs,
     Annotated[tuple[Natural, ...], _few],
 ]
-FormationFields: TypeAlias = tuple[
-    _Nodes,
-    Natural,
-    Annotated[tuple[tuple[Natural, Natural, Natural], ...], _few],  # members
-    _LayoutFields,
-    Natural,
-    bool,
-    CheckpointFields | None,
-    Natural,
-    Annotated[tuple[tuple[Natural, Natural], ...], _few],  # logs
-    Annotated[tuple[Annotated[tuple[tuple[Natural, Natural], ...], _few], ...], _few],  # spans
-    Annotated[_Share, _few],  # lacking
-    Annotated[tuple[Natural, ...], _few],  # careful
-    LimitFields | None,
-    TextBytes | None,
-]
+class FormationFields(NamedTuple):
+    """A formation; the fields are those of the class, behind the table of nodes."""
+
+    nodes: _Nodes
+    number: Natural
+    members: Annotated[tuple[tuple[Natural, Natural, Natural], ...], _few]
+    layout: _LayoutFields
+    cut: Natural
+    in_memory: bool
+    checkpoint: CheckpointFields | None
+    level: Natural
+    logs: Annotated[tuple[tuple[Natural, Natural], ...], _few]
+    spans: Annotated[tuple[Annotated[tuple[tuple[Natural, Natural], ...], _few], ...], _few]
+    lacking: Annotated[_Share, _few]
+    careful: Annotated[tuple[Natural, ...], _few]
+    limit: LimitFields | None
+    stop_error: TextBytes | None
+    lacking_logs: Annotated[_Share, _few]
+    target: _LayoutFields | None
+    why: TextBytes
+
 
 Thing = TypeVar("Thing", bound=Hashable)
 
@@ -71,89 +77,76 @@ class _Table(Generic[Thing]):
         return self.places.setdefault(thing, len(self.places))
 
 
-def limit_fields(limit: Limit | None) -> LimitFields | None:
-    """A limit, or none, as fields."""
-    return None if limit is None else (limit.epoch, limit.turn, limit.partition, limit.number)
+def limit_fields(limit: Limit) -> LimitFields:
+    """A limit as fields."""
+    return (limit.epoch, limit.turn, limit.partition, limit.number)
 
 
-def to_limit(fields: LimitFields | None) -> Limit | None:
+def to_limit(fields: LimitFields) -> Limit:
     """What `limit_fields` gave."""
-    return None if fields is None else Limit(*fields)
+    return Limit(*fields)
 
 
-def checkpoint_fields(checkpoint: Checkpoint | None) -> CheckpointFields | None:
-    """A checkpoint, or none, as fields."""
-    if checkpoint is None:
-        return None
+def checkpoint_fields(checkpoint: Checkpoint) -> CheckpointFields:
+    """A checkpoint as fields."""
     nodes: _Table[str] = _Table()
-    holders = tuple((nodes.place(node), tuple(runs(ranges))) for node, ranges in checkpoint.holders)
-    limit = limit_fields(checkpoint.limit)
-    return (
-        tuple(map(to_bytes, nodes.places)),
-        checkpoint.number,
-        checkpoint.epoch,
-        limit,
-        holders,
-        checkpoint.ended,
-    )
+    holders, limit = _share(checkpoint.holders, nodes), optional(limit_fields, checkpoint.limit)
+    table = tuple(map(to_bytes, nodes.places))
+    return (table, checkpoint.number, checkpoint.epoch, limit, holders, checkpoint.ended)
 
 
-def to_checkpoint(fields: CheckpointFields | None, reader: RunsReader) -> Checkpoint | None:
+def to_checkpoint(fields: CheckpointFields, reader: RunsReader) -> Checkpoint:
     """What `checkpoint_fields` gave."""
-    if fields is None:
-        return None
     table, number, epoch, limit, holders, ended = fields
-    return Checkpoint(number, epoch, to_limit(limit), _to_share(holders, _texts(table), reader), ended)
+    return Checkpoint(number, epoch, optional(to_limit, limit), _to_share(holders, _texts(table), reader), ended)
 
 
-def formation_fields(formation: Formation | None) -> FormationFields | None:
-    """A formation, or none, as fields."""
-    if formation is None:
-        return None
+def formation_fields(formation: Formation) -> FormationFields:
+    """A formation as fields."""
     nodes: _Table[str] = _Table()
     members = tuple((nodes.place(m.node), m.incarnation, m.since) for m in formation.members)
-    layout = _layout_fields(formation.layout, nodes)
-    lacking = tuple((nodes.place(node), tuple(runs(ranges))) for node, ranges in formation.lacking)
-    return (
-        tuple(map(to_bytes, nodes.places)),
-        formation.number,
-        members,
-        layout,
-        formation.cut,
-        formation.in_memory,
-        checkpoint_fields(formation.checkpoint),
-        formation.level,
-        formation.logs,
-        formation.spans,
-        lacking,
-        formation.careful,
-        limit_fields(formation.limit),
-        None if formation.stop_error is None else to_bytes(formation.stop_error),
+    fields = FormationFields(
+        nodes=(),
+        number=formation.number,
+        members=members,
+        layout=_layout_fields(formation.layout, nodes),
+        cut=formation.cut,
+        in_memory=formation.in_memory,
+        checkpoint=optional(checkpoint_fields, formation.checkpoint),
+        level=formation.level,
+        logs=formation.logs,
+        spans=formation.spans,
+        lacking=_share(formation.lacking, nodes),
+        careful=formation.careful,
+        limit=optional(limit_fields, formation.limit),
+        stop_error=optional(to_bytes, formation.stop_error),
+        lacking_logs=_share(formation.lacking_logs, nodes),
+        target=optional(lambda layout: _layout_fields(layout, nodes), formation.target),
+        why=to_bytes(formation.why),
     )
+    return fields._replace(nodes=tuple(map(to_bytes, nodes.places)))
 
 
-def to_formation(fields: FormationFields | None, reader: RunsReader) -> Formation | None:
+def to_formation(fields: FormationFields, reader: RunsReader) -> Formation:
     """What `formation_fields` gave."""
-    if fields is None:
-        return None
-    (table, number, members, layout, cut, in_memory, checkpoint, level, logs, spans, lacking, careful, limit, error) = (
-        fields
-    )
-    nodes = _texts(table)
+    nodes = _texts(fields.nodes)
     return Formation(
-        number,
-        tuple(Member(_at(nodes, node), incarnation, since) for node, incarnation, since in members),
-        _to_layout(layout, nodes, reader),
-        cut,
-        in_memory,
-        to_checkpoint(checkpoint, reader),
-        level,
-        logs,
-        spans,
-        _to_share(lacking, nodes, reader),
-        careful,
-        to_limit(limit),
-        None if error is None else to_text(error),
+        number=fields.number,
+        members=tuple(Member(_at(nodes, node), incarnation, since) for node, incarnation, since in fields.members),
+        layout=_to_layout(fields.layout, nodes, reader),
+        cut=fields.cut,
+        in_memory=fields.in_memory,
+        checkpoint=optional(lambda found: to_checkpoint(found, reader), fields.checkpoint),
+        level=fields.level,
+        logs=fields.logs,
+        spans=fields.spans,
+        lacking=_to_share(fields.lacking, nodes, reader),
+        careful=fields.careful,
+        limit=optional(to_limit, fields.limit),
+        stop_error=optional(to_text, fields.stop_error),
+        lacking_logs=_to_share(fields.lacking_logs, nodes, reader),
+        target=optional(lambda layout: _to_layout(layout, nodes, reader), fields.target),
+        why=to_text(fields.why),
     )
 
 
@@ -173,6 +166,10 @@ def _to_layout(fields: _LayoutFields, nodes: Sequence[str], reader: RunsReader) 
         tuple(_at(groups, group) for group in reader.things(partitions)),
         tuple(_at(nodes, node) for node in sinks),
     )
+
+
+def _share(shares: tuple[tuple[str, tuple[int, ...]], ...], nodes: _Table[str]) -> _Share:
+    return tuple((nodes.place(node), tuple(runs(numbers))) for node, numbers in shares)
 
 
 def _to_share(share: _Share, nodes: Sequence[str], reader: RunsReader) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -2,7 +2,7 @@
 
 Every frame is the msgpack array [version, kind, body]. Ranges stand as runs and nodes as places in a table, so that the
 layout of thousands of ranges fits in a few hundred bytes.
-Invariant: what is decoded equals what was encoded; any other bytes are a `FrameError`. A kind is never used again for
+Invariant: what is unpacked equals what was packed; any other bytes are a `FrameError`. A kind is never used again for
 something else; a change of fields is a new version.
 Not here: what any of it means (generation, messages); digests of what is stored (storage).
 """
@@ -10,7 +10,7 @@ Not here: what any of it means (generation, messages); digests of what is stored
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -53,6 +53,7 @@ from holdfast.replication.fields import (
     cursor_fields,
     frame,
     kind_of,
+    optional,
     read,
     to_bytes,
     to_cursor,
@@ -64,7 +65,7 @@ FRAME_BYTES_MAX: Final = 1 << 24
 
 _FIELDS: Final = 3
 _STATUS, _ASK, _ANNOUNCE, _RUN, _RESTART, _KEPT, _FORMATION = range(1, 8)
-_PHASES: Final = (Phase.JOIN, Phase.FENCED, Phase.ADOPT, Phase.RUN)  # by code
+_PHASES: Final = (Phase.JOIN, Phase.FENCED, Phase.ADOPT, Phase.RUN, Phase.OVER)  # by code
 _PHASE_CODES: Final = {phase: code for code, phase in enumerate(_PHASES)}
 
 _few: Final = Meta(max_length=ITEMS_MAX)
@@ -81,118 +82,156 @@ _ReportFields: TypeAlias = tuple[
     _OnDiskFields | None,
     _OnDiskFields | None,
 ]
-_StatusFields: TypeAlias = tuple[
-    NodeBytes,
-    Natural,
-    Natural,
-    Annotated[int, Meta(ge=0, lt=len(_PHASES))],
-    Natural,
-    Natural,
-    _ReportFields | None,
-    tuple[Natural, Natural, Natural, bool, bool, bool, bool, Natural, Natural],  # sealed … completed
-    Annotated[tuple[NodeBytes, ...], _few],  # lost
-    Annotated[tuple[Natural, ...], _few],  # careful
-    tuple[LimitFields, TextBytes] | None,
-    TextBytes | None,
-]
-_KeptFields: TypeAlias = tuple[Natural, Natural, FormationFields | None, CheckpointFields | None]
+
+
+class StatusFields(NamedTuple):
+    """A status; the fields are those of the class."""
+
+    node: NodeBytes
+    incarnation: Natural
+    number: Natural
+    phase: Annotated[int, Meta(ge=0, lt=len(_PHASES))]
+    generation: Natural
+    promised: Natural
+    heard: Natural
+    report: _ReportFields | None
+    sealed: Natural
+    closed: Natural
+    applied: Natural
+    changed: bool
+    resting: bool
+    ended: bool
+    caught_up: bool
+    prepared: Natural
+    prepared_at: Natural
+    completed: Natural
+    lost: Annotated[tuple[NodeBytes, ...], _few]
+    careful: Annotated[tuple[Natural, ...], _few]
+    failure: tuple[LimitFields, TextBytes] | None
+    fatal: TextBytes | None
+
+
+_KeptFields: TypeAlias = tuple[Natural, Natural, FormationFields | None, CheckpointFields | None, Natural]
 _Body: TypeAlias = tuple[object, ...]
 
 
-def encode_status(status: Status) -> bytes:
+def pack_status(status: Status) -> bytes:
     """The frame of a status."""
-    failure, report = status.failure, status.report
-    body: _Body = (
-        to_bytes(status.node),
-        status.incarnation,
-        status.number,
-        _PHASE_CODES[status.phase],
-        status.generation,
-        status.promised,
-        None if report is None else _report_fields(report),
-        (
-            *(status.sealed, status.closed, status.applied, status.changed, status.resting, status.ended),
-            *(status.caught_up, status.prepared, status.completed),
-        ),
-        tuple(map(to_bytes, status.lost)),
-        status.careful,
-        None if failure is None else (limit_fields(failure.limit), to_bytes(failure.error)),
-        None if status.fatal is None else to_bytes(status.fatal),
+    fields = StatusFields(
+        node=to_bytes(status.node),
+        incarnation=status.incarnation,
+        number=status.number,
+        phase=_PHASE_CODES[status.phase],
+        generation=status.generation,
+        promised=status.promised,
+        heard=status.heard,
+        report=optional(_report_fields, status.report),
+        sealed=status.sealed,
+        closed=status.closed,
+        applied=status.applied,
+        changed=status.changed,
+        resting=status.resting,
+        ended=status.ended,
+        caught_up=status.caught_up,
+        prepared=status.prepared,
+        prepared_at=status.prepared_at,
+        completed=status.completed,
+        lost=tuple(map(to_bytes, status.lost)),
+        careful=status.careful,
+        failure=optional(_failure_fields, status.failure),
+        fatal=optional(to_bytes, status.fatal),
     )
-    return _encode(_STATUS, body)
+    return _pack(_STATUS, fields)
 
 
-def decode_status(packed: bytes | memoryview) -> Status:
+def unpack_status(packed: bytes | memoryview) -> Status:
     """The status in a frame; FrameError if there is none."""
-    fields: _StatusFields = _decode(packed, _STATUS)
-    node, incarnation, number, phase, generation, promised, report, reached, lost, careful, failure, fatal = fields
+    fields: StatusFields = _unpack(packed, _STATUS)
     return Status(
-        to_text(node),
-        incarnation,
-        number,
-        _PHASES[phase],
-        generation,
-        promised,
-        None if report is None else _to_report(report),
-        *reached,
-        tuple(map(to_text, lost)),
-        careful,
-        None if failure is None else _to_failure(*failure),
-        None if fatal is None else to_text(fatal),
+        node=to_text(fields.node),
+        incarnation=fields.incarnation,
+        number=fields.number,
+        phase=_PHASES[fields.phase],
+        generation=fields.generation,
+        promised=fields.promised,
+        heard=fields.heard,
+        report=optional(_to_report, fields.report),
+        sealed=fields.sealed,
+        closed=fields.closed,
+        applied=fields.applied,
+        changed=fields.changed,
+        resting=fields.resting,
+        ended=fields.ended,
+        caught_up=fields.caught_up,
+        prepared=fields.prepared,
+        prepared_at=fields.prepared_at,
+        completed=fields.completed,
+        lost=tuple(map(to_text, fields.lost)),
+        careful=fields.careful,
+        failure=optional(_to_failure, fields.failure),
+        fatal=optional(to_text, fields.fatal),
     )
 
 
-def encode_order(order: Order) -> bytes:
+def pack_order(order: Order) -> bytes:
     """The frame of an order."""
     code, fields = _order_fields(order.order)
-    return _encode(code, (order.incarnation, order.number, fields))
+    return _pack(code, (order.incarnation, order.number, fields))
 
 
-def decode_order(packed: bytes | memoryview) -> Order:
+def unpack_order(packed: bytes | memoryview) -> Order:
     """The order in a frame; FrameError if there is none."""
     code = kind_of(packed, VERSION, _FIELDS)
     if code not in _ORDERS:
         raise FrameError(f"a frame of kind {code} where an order should be")
-    incarnation, number, fields = _decode(packed, code)
+    incarnation, number, fields = _unpack(packed, code)
     return Order(incarnation, number, _ORDERS[code](fields))
 
 
-def encode_kept(kept: Kept) -> bytes:
+def pack_kept(kept: Kept) -> bytes:
     """What the coordinator's store holds."""
-    body = (kept.drawn, kept.life, formation_fields(kept.formation), checkpoint_fields(kept.checkpoint))
-    return _encode(_KEPT, body)
+    formation = optional(formation_fields, kept.formation)
+    checkpoint = optional(checkpoint_fields, kept.checkpoint)
+    return _pack(_KEPT, (kept.drawn, kept.life, formation, checkpoint, kept.reserved))
 
 
-def decode_kept(packed: bytes | memoryview) -> Kept:
-    """What `encode_kept` was given; FrameError if the bytes are not of it."""
-    drawn, life, formation, checkpoint = _decode(packed, _KEPT)
+def unpack_kept(packed: bytes | memoryview) -> Kept:
+    """What `pack_kept` was given; FrameError if the bytes are not of it."""
+    fields: _KeptFields = _unpack(packed, _KEPT)
+    drawn, life, formation, checkpoint, reserved = fields
     reader = RunsReader()
-    return Kept(drawn, life, to_formation(formation, reader), to_checkpoint(checkpoint, reader))
+    return Kept(
+        drawn,
+        life,
+        optional(lambda found: to_formation(found, reader), formation),
+        optional(lambda found: to_checkpoint(found, reader), checkpoint),
+        reserved,
+    )
 
 
-def encode_formation(formation: Formation) -> bytes:
+def pack_formation(formation: Formation) -> bytes:
     """A formation alone, as a worker keeps it."""
-    return _encode(_FORMATION, (formation_fields(formation),))
+    return _pack(_FORMATION, (formation_fields(formation),))
 
 
-def decode_formation(packed: bytes | memoryview) -> Formation:
-    """What `encode_formation` was given; FrameError if the bytes are not of it."""
-    (fields,) = _decode(packed, _FORMATION)
-    return _to_formation(fields)
+def unpack_formation(packed: bytes | memoryview) -> Formation:
+    """What `pack_formation` was given; FrameError if the bytes are not of it."""
+    (fields,) = _unpack(packed, _FORMATION)
+    return to_formation(fields, RunsReader())
 
 
-def _encode(code: int, body: _Body) -> bytes:
+def _pack(code: int, body: _Body) -> bytes:
     return frame((VERSION, code, body), FRAME_BYTES_MAX)
 
 
-def _decode(packed: bytes | memoryview, code: int) -> Any:
+def _unpack(packed: bytes | memoryview, code: int) -> Any:
     found = kind_of(packed, VERSION, _FIELDS)
     if found != code:
         raise FrameError(f"a frame of kind {found} where one of kind {code} should be")
     return read(_DECODERS[code], packed, FRAME_BYTES_MAX)[2]
 
 
-def _report_fields(report: Report) -> _Body:
+def _report_fields(report: Report) -> _ReportFields:
     logs = tuple(
         (partition, (log.adopted, cursor_fields(log.base), log.tail, log.spans, log.ended))
         for partition, log in report.logs
@@ -202,10 +241,10 @@ def _report_fields(report: Report) -> _Body:
         report.adopted,
         report.sealed,
         report.remembers,
-        tuple((runs(memory.ranges), memory.base, memory.top) for memory in report.memory),
+        tuple((tuple(runs(memory.ranges)), memory.base, memory.top) for memory in report.memory),
         logs,
-        _on_disk_fields(report.complete),
-        _on_disk_fields(report.prepared),
+        optional(_on_disk_fields, report.complete),
+        optional(_on_disk_fields, report.prepared),
     )
 
 
@@ -219,8 +258,8 @@ def _to_report(fields: _ReportFields) -> Report:
         remembers,
         tuple(Remembered(reader.numbers(ranges), base, top) for ranges, base, top in memory),
         tuple((partition, _to_lineage(log)) for partition, log in logs),
-        _to_on_disk(complete, reader),
-        _to_on_disk(prepared, reader),
+        optional(lambda disk: _to_on_disk(disk, reader), complete),
+        optional(lambda disk: _to_on_disk(disk, reader), prepared),
     )
 
 
@@ -229,29 +268,22 @@ def _to_lineage(fields: _LineageFields) -> Lineage:
     return Lineage(adopted, to_cursor(base), tail, spans, ended)
 
 
-def _on_disk_fields(disk: OnDisk | None) -> _Body | None:
-    if disk is None:
-        return None
-    return (disk.number, disk.epoch, limit_fields(disk.limit), runs(disk.ranges), disk.ended)
+def _on_disk_fields(disk: OnDisk) -> _OnDiskFields:
+    return (disk.number, disk.epoch, optional(limit_fields, disk.limit), tuple(runs(disk.ranges)), disk.ended)
 
 
-def _to_on_disk(fields: _OnDiskFields | None, reader: RunsReader) -> OnDisk | None:
-    if fields is None:
-        return None
+def _to_on_disk(fields: _OnDiskFields, reader: RunsReader) -> OnDisk:
     number, epoch, limit, ranges, ended = fields
-    return OnDisk(number, epoch, to_limit(limit), reader.numbers(ranges), ended)
+    return OnDisk(number, epoch, optional(to_limit, limit), reader.numbers(ranges), ended)
 
 
-def _to_failure(limit: LimitFields, error: bytes) -> Failure:
-    found = to_limit(limit)
-    assert found is not None
-    return Failure(found, to_text(error))
+def _failure_fields(failure: Failure) -> tuple[LimitFields, bytes]:
+    return limit_fields(failure.limit), to_bytes(failure.error)
 
 
-def _to_formation(fields: FormationFields) -> Formation:
-    found = to_formation(fields, RunsReader())
-    assert found is not None
-    return found
+def _to_failure(fields: tuple[LimitFields, bytes]) -> Failure:
+    limit, error = fields
+    return Failure(to_limit(limit), to_text(error))
 
 
 def _order_fields(order: Ask | Announce | Run | Restart) -> tuple[int, _Body]:
@@ -268,14 +300,14 @@ def _order_fields(order: Ask | Announce | Run | Restart) -> tuple[int, _Body]:
 
 _ORDERS: Final[dict[int, Callable[[Any], Ask | Announce | Run | Restart]]] = {
     _ASK: lambda fields: Ask(*fields),
-    _ANNOUNCE: lambda fields: Announce(_to_formation(*fields)),
+    _ANNOUNCE: lambda fields: Announce(to_formation(fields[0], RunsReader())),
     _RUN: lambda fields: Run(*fields),
     _RESTART: lambda fields: Restart(),
 }
 _DECODERS: Final = {
     code: msgspec.msgpack.Decoder(tuple[int, int, body])  # type: ignore[valid-type]
     for code, body in (
-        (_STATUS, _StatusFields),
+        (_STATUS, StatusFields),
         (_ASK, tuple[Natural, Natural, tuple[Natural]]),
         (_ANNOUNCE, tuple[Natural, Natural, tuple[FormationFields]]),
         (_RUN, tuple[Natural, Natural, tuple[Natural, bool, Natural, Natural, bool]]),

@@ -9,7 +9,8 @@ Not here: which message has which fields (wire, recovery.wire).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +34,9 @@ TextBytes: TypeAlias = Annotated[bytes, Meta(max_length=TEXT_BYTES_MAX)]
 CursorFields: TypeAlias = tuple[Natural, Natural, Any, bool, Whole]
 ChunkFields: TypeAlias = tuple[Natural, Natural, Natural, Whole, Any, bool, bytes]
 EntryFields: TypeAlias = tuple[Natural, Natural, Whole, ChunkFields]
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -63,6 +67,11 @@ def read(decoder: msgspec.msgpack.Decoder[Any], packed: bytes | memoryview, byte
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         # Beside what msgspec finds: text that is no utf-8, keys of an offset that no dict takes, depth.
         raise FrameError(f"a malformed frame: {error}") from error
+
+
+def optional(convert: Callable[[Given], Made], thing: Given | None) -> Made | None:
+    """None stays None."""
+    return None if thing is None else convert(thing)
 
 
 def to_bytes(text: str) -> bytes:

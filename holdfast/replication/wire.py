@@ -3,7 +3,7 @@
 A frame is the msgpack array [version, kind, generation, sender, incarnation, number, reached, body]; the kind says
 which message the body is. Columns, chunks and raw records stand in it as they are, each copied once on the way in and
 once on the way out.
-Invariant: decode(encode(envelope)) == envelope; any other bytes are a `FrameError`. A kind is never used again for
+Invariant: unpack(pack(envelope)) == envelope; any other bytes are a `FrameError`. A kind is never used again for
 something else; a change of fields is a new version.
 Not here: frames on a connection, their length and who may send them (runtime).
 """
@@ -58,7 +58,7 @@ FRAME_BYTES_MAX: Final = 1 << 28
 _FIELDS: Final = 8
 _few: Final = Meta(max_length=ITEMS_MAX)
 
-_ReachedFields: TypeAlias = tuple[Natural, Natural, Natural, Whole | None]
+_ReachedFields: TypeAlias = tuple[Natural, Natural, Natural, Natural, Whole | None]
 _Times: TypeAlias = Annotated[tuple[tuple[Whole, Natural, Whole], ...], _few]
 _OpeningFields: TypeAlias = tuple[bool, Whole, _Times, Natural | None, bool, Natural]
 _Columns: TypeAlias = Annotated[tuple[tuple[Natural, bytes], ...], _few]
@@ -76,7 +76,7 @@ class _Kind(NamedTuple):
     message: Callable[[Any], Message]
 
 
-def encode(envelope: Envelope) -> bytes:
+def pack(envelope: Envelope) -> bytes:
     """The frame of a message."""
     message, reached = envelope.message, envelope.reached
     code = _CODES[type(message)]
@@ -87,13 +87,13 @@ def encode(envelope: Envelope) -> bytes:
         to_bytes(envelope.sender),
         envelope.incarnation,
         envelope.number,
-        (reached.durable, reached.replicated, reached.delivered, reached.due),
+        (reached.durable, reached.replicated, reached.delivered, reached.closed, reached.due),
         _KINDS[code].fields(message),
     )
     return frame(fields, FRAME_BYTES_MAX)
 
 
-def decode(packed: bytes | memoryview) -> Envelope:
+def unpack(packed: bytes | memoryview) -> Envelope:
     """The message of a frame; FrameError if it is none."""
     kind = _KINDS.get(kind_of(packed, VERSION, _FIELDS))
     if kind is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,39 +29,76 @@ offsets: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+def every_field(cls: type[Any], **strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Instances of a dataclass; a field that is not named here would not be tried, whatever its default."""
+    assert list(strategies) == [field.name for field in fields(cls)], f"{cls.__name__} has other fields"
+    return st.builds(cls, **strategies)
+
+
 def tuples_of(element: st.SearchStrategy[Any], size: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(element, max_size=size).map(tuple)
 
 
-cursors = st.builds(Cursor, naturals, naturals, offsets, st.booleans(), wholes)
-chunks = st.builds(Chunk, naturals, naturals, naturals, wholes, offsets, st.booleans(), binaries)
-entries = st.builds(LogEntry, naturals, naturals, wholes, chunks)
-reached = st.builds(messages.Reached, naturals, naturals, naturals, st.none() | wholes)
-openings = st.builds(
-    messages.Opening,
-    st.booleans(),
-    wholes,
-    tuples_of(st.tuples(wholes, naturals, wholes)),
-    st.none() | naturals,
-    st.booleans(),
-    naturals,
+cursors = every_field(Cursor, epoch=naturals, number=naturals, offset=offsets, ended=st.booleans(), clock=wholes)
+chunks = every_field(
+    Chunk,
+    partition=naturals,
+    first=naturals,
+    count=naturals,
+    time=wholes,
+    offset=offsets,
+    ended=st.booleans(),
+    raw=binaries,
 )
-stages = st.builds(
+entries = every_field(LogEntry, epoch=naturals, generation=naturals, time=wholes, chunk=chunks)
+reached = every_field(
+    messages.Reached,
+    durable=naturals,
+    replicated=naturals,
+    delivered=naturals,
+    closed=naturals,
+    due=st.none() | wholes,
+)
+openings = every_field(
+    messages.Opening,
+    logged=st.booleans(),
+    time=wholes,
+    times=tuples_of(st.tuples(wholes, naturals, wholes)),
+    rounds=st.none() | naturals,
+    cut=st.booleans(),
+    checkpoint=naturals,
+)
+stages = every_field(
     messages.Stage,
-    naturals,
-    st.just(SOURCES) | naturals,
-    tuples_of(st.tuples(naturals, binaries)),
-    st.none() | openings,
+    epoch=naturals,
+    feeder=st.just(SOURCES) | naturals,
+    columns=tuples_of(st.tuples(naturals, binaries)),
+    opening=st.none() | openings,
+)
+copied = every_field(messages.LogCopied, partition=naturals, previous=places, entries=tuples_of(entries))
+snapshots = every_field(
+    messages.Snapshot, ranges=tuples_of(naturals), chunks=tuples_of(binaries), last=st.booleans()
+)
+tokens = every_field(
+    messages.Tokens, cut=naturals, time=wholes, sinks=tuples_of(st.tuples(naturals, naturals, binaries))
 )
 bodies = st.one_of(
     stages,
-    st.builds(messages.LogHeld, naturals, places),
-    st.builds(messages.LogInstalled, naturals, cursors),
-    st.builds(messages.LogCopied, naturals, places, tuples_of(entries)),
-    st.builds(messages.Snapshot, tuples_of(naturals), tuples_of(binaries), st.booleans()),
-    st.builds(messages.UpdateSet, naturals, tuples_of(binaries)),
-    st.builds(messages.ImagesHeld, naturals),
-    st.builds(messages.Tokens, naturals, wholes, tuples_of(st.tuples(naturals, naturals, binaries))),
-    st.just(messages.Beat()),
+    every_field(messages.LogHeld, partition=naturals, tail=places),
+    every_field(messages.LogInstalled, partition=naturals, base=cursors),
+    copied,
+    snapshots,
+    every_field(messages.UpdateSet, cut=naturals, chunks=tuples_of(binaries)),
+    every_field(messages.ImagesHeld, cut=naturals),
+    tokens,
+    every_field(messages.Beat),
 )
-envelopes = st.builds(messages.Envelope, naturals, nodes, naturals, naturals, reached, bodies)
+envelopes = every_field(
+    messages.Envelope,
+    generation=naturals,
+    sender=nodes,
+    incarnation=naturals,
+    number=naturals,
+    reached=reached,
+    message=bodies,
+)
