@@ -8,17 +8,18 @@ Everything else may happen at any moment.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.chaos.cluster_faults import CLUSTER_PATIENCE, ClusterFault
 from holdfast.chaos.cluster_faults import ClusterFaultKind as K
 from holdfast.chaos.cluster_node import ClusterNode, Standing
+from holdfast.chaos.cluster_verdict import entries_of
 from holdfast.chaos.coordinator_node import NAME as COORDINATOR
 from holdfast.chaos.faults import FaultList
 from holdfast.recovery.generation import ROUND_BITS, Checkpoint, Formation
 from holdfast.recovery.messages import Phase
 from holdfast.storage.memory_disk import MemoryDisk
-from holdfast.storage.memory_partition_log import MemoryPartitionLog
+from holdfast.storage.memory_partition_log import STORE
 
 if TYPE_CHECKING:
     from holdfast.chaos.cluster_world import ClusterWorld
@@ -270,12 +271,13 @@ class Strikes:
 
 def _has_log(disk: MemoryDisk, name: str, partition: int, formation: Formation) -> bool:
     """Whether a disk has the whole adopted log, and has it in the recorded generation."""
-    log = MemoryPartitionLog(disk)
-    lineage = log.lineages().get(partition)
-    whole = partition not in formation.lacks_logs(name) or (
-        lineage is not None and lineage.tail >= formation.logs[partition][1]
-    )
-    return lineage is not None and lineage.adopted == formation.number and whole
+    log: Any = disk.store(STORE).contents.get(("log", partition))
+    if log is None or log[0] != formation.number:
+        return False
+    if partition not in formation.lacks_logs(name):
+        return True
+    tail = max((entry.epoch for entry in entries_of(disk) if entry.chunk.partition == partition), default=log[1].epoch)
+    return tail >= formation.logs[partition][1]
 
 
 def _has(disk: MemoryDisk, checkpoint: Checkpoint) -> bool:

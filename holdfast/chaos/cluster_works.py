@@ -13,7 +13,7 @@ from holdfast.chaos.channel import Answer, Order, Work
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.works import StateWork
 from holdfast.core.epochs import LogEntry
-from holdfast.recovery.wire import encode_formation
+from holdfast.recovery.wire import pack_formation
 from holdfast.storage.memory import MemoryState
 from holdfast.storage.memory_partition_log import MemoryPartitionLog
 from holdfast.worker import cluster_effects, cluster_events
@@ -55,7 +55,7 @@ class Adopt(LogWork[cluster_effects.AdoptFormation]):
         prepared = self._state.prepared()
         if prepared is None or prepared[0] != checkpoint:
             self._state.abandon()
-        self.log.begin_adopt(encode_formation(formation), formation.number, self.order.logs)
+        self.log.begin_adopt(pack_formation(formation), formation.number, self.order.logs)
 
     def finish(self) -> Sequence[Answer]:
         number = self.order.formation.number

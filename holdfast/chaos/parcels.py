@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.recovery.messages import Order, Status
-from holdfast.recovery.wire import decode_order, decode_status, encode_order, encode_status
+from holdfast.recovery.wire import pack_order, pack_status, unpack_order, unpack_status
 from holdfast.replication.messages import Envelope
-from holdfast.replication.wire import decode, encode
+from holdfast.replication.wire import pack, unpack
 
-_ENCODE: dict[type, Callable[[Any], bytes]] = {Envelope: encode, Status: encode_status, Order: encode_order}
-_DECODE: dict[type, Callable[[bytes], Any]] = {Envelope: decode, Status: decode_status, Order: decode_order}
+_PACK: dict[type, Callable[[Any], bytes]] = {Envelope: pack, Status: pack_status, Order: pack_order}
+_UNPACK: dict[type, Callable[[bytes], Any]] = {Envelope: unpack, Status: unpack_status, Order: unpack_order}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Parcel:
     @classmethod
     def pack(cls, message: Envelope | Status | Order) -> Parcel:
         """What leaves the sender."""
-        return cls(type(message), _ENCODE[type(message)](message))
+        return cls(type(message), _PACK[type(message)](message))
 
     def unpack(self) -> Any:
         """What reaches the receiver's machine."""
-        return _DECODE[self.kind](self.packed)
+        return _UNPACK[self.kind](self.packed)
