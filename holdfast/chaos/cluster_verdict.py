@@ -11,7 +11,6 @@ from typing import Any
 
 from holdfast.chaos.outputs import Violation
 from holdfast.chaos.verdict import Expected, Held
-from holdfast.core import keys
 from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow, LogEntry
 from holdfast.core.types import TypeRegistry
@@ -92,7 +91,7 @@ def _entities(holding: Holding) -> Iterator[tuple[str, Any, bytes, Any, dict[str
     for step, book in holding.books.items():
         for lookup, entity in book.entities.items():
             timers = {name: due for name, (due, _) in getattr(entity, "timers", {}).items()}
-            yield step, lookup, keys.canonical(entity.key), entity.state, timers
+            yield step, lookup, canonical_of(lookup), entity.state, timers
     for step, images in holding.shadow.entities.items():
         for lookup, image in images.items():
             yield step, lookup, canonical_of(lookup), image.state, image.timers or {}

@@ -37,9 +37,9 @@ from holdfast.worker import cluster_effects, cluster_events
 from holdfast.worker.member import Member
 
 # Within so much a healed world must come to its end.
-HEALED_BOUNDARIES_MAX = 60_000
-HEALED_BOUNDARIES_PER_RECORD = 150
-HEALED_MS_MAX = 300_000.0
+HEALED_BOUNDARIES_MAX = 10_000
+HEALED_BOUNDARIES_PER_RECORD = 60
+HEALED_MS_MAX = 60_000.0
 SUPERVISOR_MS = 700.0  # how often it is looked at who is to be started, asked or ended
 
 
