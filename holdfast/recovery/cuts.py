@@ -96,7 +96,7 @@ def on_disk(checkpoint: Checkpoint | None, reporters: Reporters, ranges: int) ->
     missing = [number for number, nodes in enumerate(holding) if not nodes]
     if missing:
         return Wait(
-            f"no living holder of the last checkpoint has {'range' if len(missing) == 1 else 'ranges'} {runs(missing)}: "
+            f"nobody here has {'range' if len(missing) == 1 else 'ranges'} {runs(missing)} of the last checkpoint: "
             f"waiting for {listed(_holders_away(checkpoint, reporters, set(missing)))}"
         )
     informed = {node for node, reporter in reporters.items() if has_on_disk(checkpoint, reporter)}

@@ -16,6 +16,8 @@ NUMBER: Final = "generation"  # the meta records in which a directory keeps its 
 MEMBERS: Final = "generation-members"
 CUT: Final = "generation-cut"
 
+ROUND_BITS: Final = 20  # of a checkpoint's number, which counts the checkpoints of a generation; above them stands that
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
@@ -66,9 +68,12 @@ class Layout:
     sinks: tuple[str, ...]  # node, by number of the sink
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Limit:
-    """Where an epoch ends early, because a call failed under on_error="stop": before this record or these timers."""
+    """Where an epoch ends early, because a call failed under on_error="stop": before this record or these timers.
+
+    Limits are ordered as the places are.
+    """
 
     epoch: int
     turn: int
@@ -85,6 +90,11 @@ class Checkpoint:
     limit: Limit | None  # … and of the epoch after it what lies before this
     holders: tuple[tuple[str, tuple[int, ...]], ...]  # node -> ranges whose images it has on its disk
     ended: bool = False  # all sources had ended and everything was sealed
+
+    @property
+    def generation(self) -> int:
+        """The generation that made it."""
+        return self.number >> ROUND_BITS
 
     def held_by(self, node: str) -> tuple[int, ...]:
         """The ranges that a node's disk has."""

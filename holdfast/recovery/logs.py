@@ -14,8 +14,6 @@ from holdfast.recovery.generation import Checkpoint, Formation
 from holdfast.recovery.lineages import EMPTY, Spans, agreement, cut_off
 from holdfast.recovery.testimony import Reporter, Reporters, Shape, Wait, listed
 
-ROUND_BITS = 20  # of a checkpoint's number; above them stands its generation
-
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
@@ -106,7 +104,7 @@ def counts(
         return False
     if partition not in record.lacks_logs(node):
         return True
-    if checkpoint is not None and checkpoint.number >> ROUND_BITS == record.number:
+    if checkpoint is not None and checkpoint.generation == record.number:
         return True  # nobody prepares a checkpoint that is not sealed, and nothing is before every holder has caught up
     _, tail = record.logs[partition]
     return agreement(lineage(reporter, partition), record.spans[partition]) >= tail
