@@ -11,10 +11,22 @@ from pathlib import Path
 
 from holdfast.core.errors import DamagedError, DataDirectoryError, FormatError, UsageError
 from holdfast.runtime.ledger import Ledger
-from holdfast.storage.directory import DataDirectory, DirectoryLock, refuse_foreign
+from holdfast.storage.directory import DataDirectory
+from holdfast.storage.folder import DATA, DirectoryLock, refuse_foreign
 
 # In the order of deletion.
-_CONTENTS = ("log", "state", "marks.new", "marks", "format.new", "format", "lock")
+_CONTENTS = (
+    "log",
+    "state",
+    "partitions",
+    "partitions.marks.new",
+    "partitions.marks",
+    "marks.new",
+    "marks",
+    "format.new",
+    "format",
+    "lock",
+)
 
 
 def delete(data: Path, application: str) -> list[str]:
@@ -44,7 +56,7 @@ def delete(data: Path, application: str) -> list[str]:
 
 def _delete_unreadable(data: Path, error: DataDirectoryError) -> list[str]:
     try:
-        refuse_foreign(data, create=True)
+        refuse_foreign(data, DATA, create=True)
     except DamagedError:
         pass  # it is ours, as far as it can be told
     except UsageError:

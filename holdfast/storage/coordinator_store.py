@@ -1,8 +1,8 @@
 """What a coordinator must not forget, as a Protocol: one record, and the number of its life.
 
-Invariant: the record is the one that `put` last was given when it returned, or of a call under way the new one or the one
-before it, whole; every life has a greater number than all before it. `storage.lmdb_coordinator_store` keeps it on disk,
-`storage.memory_coordinator_store` in memory. What the record means is not known here.
+Invariant: the record is the one that `put` last was given when it returned, or of a call under way the new one or the
+one before it, whole; every life has a greater number than all before it. `storage.lmdb_coordinator_store` keeps it on
+disk, `storage.memory_coordinator_store` in memory. What the record means is not known here.
 """
 
 from __future__ import annotations

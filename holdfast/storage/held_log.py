@@ -1,7 +1,7 @@
 """What is held of one partition's log, without the records: everything but reading is answered from this.
 
-Invariant: `entries` are those behind `base`, by epoch, rising, and each begins with the record at which the one before
-it ends. Shared by the forms of the partition log (storage.partition_log); where records are kept is theirs.
+Invariant: `entries` are those behind `base`, by epoch, rising, and each begins with the record at which the one
+before it ends. Shared by the forms of the partition log (storage.partition_log); where records are kept is theirs.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class Described(NamedTuple):
     offset: object
     ended: bool
     size: int  # of the raw records
-    batch: int  # of the transaction that appended it, rising
+    batch: int = 0  # the transaction that appended it …
+    start: int = 0  # … and where in its raw records those of this entry begin
 
     @classmethod
-    def of(cls, entry: LogEntry, batch: int) -> Described:
-        """Describe an entry."""
+    def of(cls, entry: LogEntry) -> Described:
+        """Describe an entry, of which it is not said where it is kept."""
         chunk = entry.chunk
         return cls(
             entry.epoch,
@@ -46,7 +47,6 @@ class Described(NamedTuple):
             chunk.offset,
             chunk.ended,
             len(chunk.raw),
-            batch,
         )
 
     @property
@@ -148,11 +148,11 @@ def check_held(name: str, partition: int, log: HeldLog) -> None:
 
 def check_generation(latest: int, generation: int) -> None:
     """Raise LogOrderError if a generation older than the latest is to be adopted."""
-    if generation < latest:
+    if generation < max(latest, 1):
         raise LogOrderError(f"generation {generation} adopted behind {latest}")
 
 
 def check_install(latest: int, generation: int) -> None:
     """Raise LogOrderError if a log is installed in another generation than the adopted one."""
-    if generation != latest:
+    if generation != latest or not generation:
         raise LogOrderError(f"a log of generation {generation} installed in generation {latest}")

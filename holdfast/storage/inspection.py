@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from holdfast.core.errors import DamagedError
-from holdfast.storage.directory import FORMAT_VERSION, DirectoryLock, find_out, refuse_foreign
+from holdfast.storage.directory import has_partitions
+from holdfast.storage.folder import DATA, FORMAT_VERSION, DirectoryLock, find_out, marks_of, refuse_foreign
 from holdfast.storage.lmdb_log import LmdbLog, open_log
 from holdfast.storage.lmdb_log import pieces as pieces_of
+from holdfast.storage.lmdb_partition_log import NAME, LmdbPartitionLog, open_partition_log
 from holdfast.storage.lmdb_state import LmdbState, open_state
-from holdfast.storage.marks import ENVIRONMENTS, Marks
+from holdfast.storage.marks import Marks
 
 
 @dataclass(slots=True)
@@ -28,6 +30,20 @@ class Partition:
     records: int = 0  # ever logged
     held: int = 0  # of them not trimmed
     ended: bool = False
+
+
+@dataclass(slots=True)
+class PartitionLogReport:
+    """What a member of a cluster holds of one partition's log."""
+
+    partition: int
+    held: bool  # whether there is a log, not just an epoch table
+    adopted: int = 0  # the generation
+    base: int = 0
+    tail: int = 0
+    entries: int = 0
+    entry_bytes: int = 0
+    rows: int = 0  # of the epoch table
 
 
 @dataclass(slots=True)
@@ -48,9 +64,12 @@ class Report:
     partitions: list[Partition] = field(default_factory=list)
     checkpoint: int = 0
     checkpoints: list[tuple[int, int, int]] = field(default_factory=list)  # (number, chunks, bytes)
+    prepared: int = 0  # a checkpoint that is whole and does not count yet
     folded: tuple[int, int] = (0, 0)
     rows: dict[int, int] = field(default_factory=dict)  # step -> rows
     disk_bytes: dict[str, int] = field(default_factory=dict)  # environment -> size of its file
+    adopted: int = 0  # the latest generation that the partition log adopted
+    partition_logs: list[PartitionLogReport] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -68,31 +87,42 @@ def inspect(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
     Raises UsageError, DirectoryInUseError and FormatError; damage is in the report.
     """
     path = Path(path)
-    refuse_foreign(path, create=False)
+    refuse_foreign(path, DATA, create=False)
     lock = DirectoryLock(path, wait=0)
     try:
         report = Report(str(path))
         with report.note():
-            report.directory = find_out(path) or ""
+            report.directory = find_out(path, DATA) or ""
         if not report.directory:
             return report
-        marks = Marks(path / "marks", readonly=True)
-        try:
+        with _marks(path, "marks", DATA.environments, report) as marks:
             _inspect_environments(path, report, marks, meta)
-        finally:
-            marks.close()
+        with report.note():
+            if has_partitions(path):
+                with _marks(path, marks_of(NAME), (NAME,), report) as marks:
+                    _inspect_partitions(path, report, marks)
         return report
     finally:
         lock.release()
 
 
+@contextmanager
+def _marks(path: Path, file: str, names: tuple[str, ...], report: Report) -> Iterator[Marks]:
+    """Open a file of marks; note what of it can't be read, and how large its environments are."""
+    marks = Marks(path / file, names, readonly=True)
+    try:
+        for name in names:
+            mark = marks.read(name)
+            if mark.unreadable:
+                report.problems.append(f"damaged data at {file}, {name}: {mark.unreadable} of 2 slots can't be read")
+            data = path / name / "data.mdb"
+            report.disk_bytes[name] = data.stat().st_size if data.exists() else 0
+        yield marks
+    finally:
+        marks.close()
+
+
 def _inspect_environments(path: Path, report: Report, marks: Marks, meta: tuple[str, ...]) -> None:
-    for name in ENVIRONMENTS:
-        mark = marks.read(name)
-        if mark.unreadable:
-            report.problems.append(f"damaged data at marks, {name}: {mark.unreadable} of 2 slots can't be read")
-        data = path / name / "data.mdb"
-        report.disk_bytes[name] = data.stat().st_size if data.exists() else 0
     # An environment whose creation did not end is not looked at: it will be made anew.
     if not marks.read("log").surely_new:
         with report.note():
@@ -135,6 +165,33 @@ def _inspect_log(report: Report, log: LmdbLog) -> None:
     report.partitions = [partitions[index] for index in sorted(partitions)]
 
 
+def _inspect_partitions(path: Path, report: Report, marks: Marks) -> None:
+    if marks.read(NAME).surely_new:
+        return
+    log = open_partition_log(path / NAME, marks, report.directory, readonly=True)
+    try:
+        report.adopted = log.adopted()[0]
+        for partition in log.partitions():
+            report.partition_logs.append(_inspect_partition(report, log, partition))
+        for number in log.batches():
+            with report.note():
+                log.check_batch(number)
+    finally:
+        log.close()
+
+
+def _inspect_partition(report: Report, log: LmdbPartitionLog, partition: int) -> PartitionLogReport:
+    lineage = log.lineages().get(partition)
+    found = PartitionLogReport(partition, held=lineage is not None)
+    if lineage is not None:
+        found.adopted, found.base, found.tail = lineage.adopted, lineage.base.epoch, lineage.tail
+        entries = log.held(partition)
+        found.entries, found.entry_bytes = len(entries), sum(each.size for each in entries)
+    with report.note():
+        found.rows = sum(1 for _ in log.rows(partition))
+    return found
+
+
 def _inspect_state(report: Report, state: LmdbState, meta: tuple[str, ...]) -> None:
     identity = state.identity()
     report.incarnation, report.generation = identity.incarnation, identity.generation
@@ -142,6 +199,8 @@ def _inspect_state(report: Report, state: LmdbState, meta: tuple[str, ...]) -> N
     report.checkpoint, report.folded = state.checkpoint(), state.folded()
     with report.note():
         state.record()
+    with report.note():
+        report.prepared = (state.prepared() or (0, b""))[0]
     for checkpoint, count in state.manifest():
         size = 0
         for index in range(count):
@@ -180,8 +239,16 @@ def to_lines(report: Report) -> list[str]:
     lines.append(f"checkpoint      {report.checkpoint or 'none yet'}")
     for number, chunks, size in report.checkpoints:
         lines.append(f"  of {number}   {chunks} chunks, {size} bytes")
+    if report.prepared:
+        lines.append(f"prepared        {report.prepared}, which does not count yet")
     for step, count in sorted(report.rows.items()):
         lines.append(f"  step {step}   {count} rows")
+    if report.partition_logs:
+        lines.append(f"adopted         generation {report.adopted}")
+    for log in report.partition_logs:
+        table = f"{log.rows} rows in the epoch table"
+        epochs = f"epochs {log.base + 1} to {log.tail}, {log.entry_bytes} bytes, generation {log.adopted}, "
+        lines.append(f"  log of {log.partition}   {epochs if log.held else ''}{table}")
     lines += [f"on disk         {name} {size} bytes" for name, size in report.disk_bytes.items()]
     lines += [f"PROBLEM         {problem}" for problem in report.problems]
     if not report.problems:

@@ -109,8 +109,9 @@ class LmdbLog:
         assert after >= self._base, "these epochs are trimmed"
         found: list[Epoch] = []
         held = 0
+        tail = self._tail  # taken before the transaction begins: what another thread appends meanwhile it does not see
         with self._environment.read() as transaction:
-            while after + len(found) < self._tail and (not found or held < bytes_max):
+            while after + len(found) < tail and (not found or held < bytes_max):
                 number = after + len(found) + 1
                 generation, time, described = _entry(transaction, number)
                 chunks = tuple(_chunk(transaction, number, chunk) for chunk in described)

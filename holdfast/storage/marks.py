@@ -4,7 +4,7 @@ LMDB reads the newer of two meta pages; if that one is damaged it may silently t
 lose a commit. Invariant: a mark is written only after its commit returned, so an environment that holds less
 than its mark is damaged. Two slots per environment take turns, each with a digest. They are not synced after
 a commit (a mark lost at power loss only knows less), but at every open. A slot that fails its digest may
-have been torn and is ignored; `inspect` tells.
+have been torn and is ignored; `inspect` tells. Which environments a file is for is said by who opens it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from holdfast.storage.files import write_whole
 SLOT_SIZE = 512  # a sector, so that slots don't tear together
 VALUES_MAX = 6
 SLOT = struct.Struct(f">QQ{VALUES_MAX}Q")  # number of the mark, count of the values, values
-ENVIRONMENTS = ("log", "state")
-FILE_SIZE = SLOT_SIZE * 2 * len(ENVIRONMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +43,15 @@ class Mark:
 class Marks:
     """The open file of marks. `note` may be called by two threads for two environments."""
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(self, path: Path, environments: tuple[str, ...], *, readonly: bool = False) -> None:
+        self._environments = environments
         self._descriptor = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
-        self._numbers = {name: max(n for n, _, _ in self._slots(name)) for name in ENVIRONMENTS}
+        self._numbers = {name: max(n for n, _, _ in self._slots(name)) for name in environments}
 
     @staticmethod
-    def create(path: Path) -> None:
+    def create(path: Path, environments: tuple[str, ...]) -> None:
         """Make the file; it is there whole or not at all."""
-        write_whole(path, bytes(FILE_SIZE))
+        write_whole(path, bytes(SLOT_SIZE * 2 * len(environments)))
 
     def read(self, name: str) -> Mark:
         """Return the newest mark of an environment."""
@@ -74,9 +73,8 @@ class Marks:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    @staticmethod
-    def _offset(name: str, slot: int) -> int:
-        return SLOT_SIZE * (2 * ENVIRONMENTS.index(name) + slot)
+    def _offset(self, name: str, slot: int) -> int:
+        return SLOT_SIZE * (2 * self._environments.index(name) + slot)
 
     def _slots(self, name: str) -> list[tuple[int, tuple[int, ...], bool]]:
         """Return (number, values, whether unreadable) of both slots; the number of an empty or unreadable

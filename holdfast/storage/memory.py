@@ -160,7 +160,7 @@ class MemoryState:
         """Return the deletion of all that is staged or prepared."""
         contents = self._store.contents
         prepared = [key for key in contents if key[0] == "chunk" and key[1] == self._prepared[0]]
-        return self._leftover() | {key: None for key in [("prepared",), *prepared]}
+        return self._leftover() | dict.fromkeys([("prepared",), *prepared])
 
     def _check_prepared(self) -> None:
         checkpoint, count, _ = self._prepared

@@ -1,7 +1,7 @@
 """The memory twin of the partition log, on a `MemoryDisk`: see storage.memory for what a twin is.
 
-Every changing call is `begin_…` (written) and then `finish_sync` (durable and visible), so that a kill can fall between.
-Not here: what is held of a log (held_log).
+Every changing call is `begin_…` (written) and then `finish_sync` (durable and visible), so that a kill can fall
+between. Not here: what is held of a log (held_log).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class MemoryPartitionLog:
             if key[0] == "entry":
                 if key[1] not in self._logs:
                     raise DamagedError(f"{STORE}, partition {key[1]}", "its log is missing")
-                self._logs[key[1]].entries.append(Described.of(cast("LogEntry", value), 0))
+                self._logs[key[1]].entries.append(Described.of(cast("LogEntry", value)))
             elif key[0] == "row":
                 self._rows.setdefault(cast("int", key[1]), []).append(cast("EntryRow", value))
         for rows in self._rows.values():
@@ -135,7 +135,7 @@ class MemoryPartitionLog:
             kept = replace(entry, chunk=replace(entry.chunk, offset=unpack(pack(entry.chunk.offset))))
             operations["entry", partition, entry.epoch] = kept
             log = changed.get(partition) or _copy(self._logs[partition])
-            log.entries.append(Described.of(kept, 0))
+            log.entries.append(Described.of(kept))
             changed[partition] = log
         self._begin(operations, changed, lambda: None)
 

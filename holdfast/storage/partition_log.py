@@ -1,12 +1,13 @@
 """The partition log: one worker's logs of a cluster's inputs, by source partition, primary or backup alike.
 
 Invariant: what a call was given is on the disk when it returns, whole or not at all, and is given back exactly, or
-`DamagedError` names the place. In each log epochs rise, with gaps where a partition had nothing, and the records of an
-entry follow those of the entry before it. A cursor's epoch is that of an entry (or the installed base's), never one in
-which the partition had nothing: so two holders of equal logs say the same, however far each has trimmed.
+`DamagedError` names the place. In each log epochs rise, with gaps where a partition had nothing, and the records of
+an entry follow those of the entry before it. A cursor's epoch is that of an entry (or the installed base's), never
+one in which the partition had nothing: so two holders of equal logs say the same, however far each has trimmed.
 `storage.lmdb_partition_log` keeps it on disk, `storage.memory_partition_log` in memory; the contract as tests is
-tests/storage/partition_conformance.py. Which of two logs is right is not known here. Every call is a whole transaction
-of its own, so each may run on any thread; never two changing calls at a time.
+tests/storage/partition_conformance.py. Which of two logs is right is not known here. Every call is a whole
+transaction of its own, so each may run on any thread; never two changing calls at a time, but `read`, `cursor` and
+`rows` beside one.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class PartitionLogSize:
 class PartitionLog(Protocol):
     """The logs of one worker, and the epoch tables of their partitions, for ever.
 
-    Raises: `LogOrderError` (log) where a call is a bug of the caller, and then nothing was written; `DamagedError` where
-    something read is not what was written; `DiskFullError` and `StorageError` where something could not be written;
-    after these two nothing more may be called but `close`.
+    Raises: `LogOrderError` (log) where a call is a bug of the caller, and then nothing was written; `DamagedError`
+    where something read is not what was written; `DiskFullError` and `StorageError` where something could not be
+    written; after these two nothing more may be called but `close`.
     """
 
     def adopted(self) -> tuple[int, bytes | None]:
@@ -57,8 +58,8 @@ class PartitionLog(Protocol):
         """Make `generation` the latest one; all in one transaction.
 
         `logs` is (partition, keep) of the partitions to hold: each takes the generation's number and loses its entries
-        behind epoch `keep`; what is trimmed stays trimmed. One that has no log begins empty, at the start. Logs of other
-        partitions stay as they are, with the number that they have.
+        behind epoch `keep`; what is trimmed stays trimmed. One that has no log begins empty, at the start. Logs of
+        other partitions stay as they are, with the number that they have.
         """
         ...
 

@@ -7,6 +7,7 @@ to LMDB and adds the cases worth a name.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from holdfast.core.epochs import Chunk, Cursor, Lineage, LogEntry
+from holdfast.storage.directory import DataDirectory
 from holdfast.storage.log import EPOCH_BYTES
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.memory_partition_log import MemoryPartitionLog
@@ -49,6 +51,25 @@ class MemoryPartitionWorld:
 
     def close(self) -> None:
         self.log.close()
+
+
+class LmdbPartitionWorld:
+    """A data directory on the real disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open(create=True)
+
+    def _open(self, *, create: bool) -> None:
+        self.directory = DataDirectory.open(self.path, create=create, wait=0)
+        self.log: PartitionLog = self.directory.partitions()
+
+    def restart(self) -> None:
+        self.directory.close()
+        self._open(create=False)
+
+    def close(self) -> None:
+        self.directory.close()
 
 
 @dataclass(slots=True)
@@ -103,7 +124,7 @@ class PartitionLogMachine(RuleBasedStateMachine):
         held=st.dictionaries(st.sampled_from(PARTITIONS), st.integers(-1, 12), max_size=4),
     )
     def adopt(self, formation: bytes, ahead: int, held: dict[int, int]) -> None:
-        self.generation += ahead
+        self.generation = max(1, self.generation + ahead)
         keeps = {p: self.logs[p].base.epoch + n if p in self.logs else n for p, n in held.items()}
         self.world.log.adopt(formation, self.generation, keeps.items())
         self.formation = formation
@@ -112,6 +133,7 @@ class PartitionLogMachine(RuleBasedStateMachine):
             log.adopted = self.generation
             log.entries = [entry for entry in log.entries if entry.epoch <= keep]
 
+    @precondition(lambda self: self.generation)
     @rule(
         partition=st.sampled_from(PARTITIONS),
         ahead=st.integers(0, 9),

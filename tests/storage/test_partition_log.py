@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.storage.partition_conformance import MemoryPartitionWorld, PartitionLogMachine, PartitionWorld
+from tests.storage.partition_conformance import (
+    LmdbPartitionWorld,
+    MemoryPartitionWorld,
+    PartitionLogMachine,
+    PartitionWorld,
+)
 
 
 class MemoryMachine(PartitionLogMachine):
     def world_of(self) -> PartitionWorld:
         return MemoryPartitionWorld()
+
+
+class LmdbMachine(PartitionLogMachine):
+    def world_of(self) -> PartitionWorld:
+        self.folder = TemporaryDirectory(prefix="holdfast-")
+        return LmdbPartitionWorld(Path(self.folder.name))
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.folder.cleanup()
 
 
 def run_machine(machine: type[PartitionLogMachine], examples: int) -> None:
@@ -29,6 +47,15 @@ def run_machine(machine: type[PartitionLogMachine], examples: int) -> None:
     )
 
 
-@pytest.mark.parametrize("machine", [MemoryMachine])
-def test_a_twin_equals_the_model_after_any_calls(machine: type[PartitionLogMachine]) -> None:
-    run_machine(machine, 100)
+def test_the_twin_equals_the_model_after_any_calls() -> None:
+    run_machine(MemoryMachine, 60)
+
+
+def test_lmdb_equals_the_model_after_any_calls() -> None:
+    run_machine(LmdbMachine, 40)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("machine", [MemoryMachine, LmdbMachine])
+def test_both_equal_the_model_in_a_long_campaign(machine: type[PartitionLogMachine]) -> None:
+    run_machine(machine, 1000)

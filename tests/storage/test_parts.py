@@ -22,6 +22,7 @@ from holdfast.storage.packing import seal, unseal
 from holdfast.storage.structure import check
 from tests.storage.contents import fill
 
+NAMES = ("log", "state")
 PARTS = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**40), st.integers(0, 2**50), st.booleans())
 
 
@@ -64,8 +65,8 @@ def test_a_sealed_value_fits_only_its_place(size: int) -> None:
 
 
 def test_a_torn_mark_is_ignored_and_the_older_one_counts(tmp_path: Path) -> None:
-    Marks.create(tmp_path / "marks")
-    marks = Marks(tmp_path / "marks")
+    Marks.create(tmp_path / "marks", NAMES)
+    marks = Marks(tmp_path / "marks", NAMES)
     assert marks.read("log").surely_new
     for epoch in range(1, 8):
         marks.note("log", (1, epoch, 0))
@@ -76,12 +77,12 @@ def test_a_torn_mark_is_ignored_and_the_older_one_counts(tmp_path: Path) -> None
     at = content.index(struct.pack(">Q", 7))
     content[at + 3] ^= 4
     (tmp_path / "marks").write_bytes(content)
-    marks = Marks(tmp_path / "marks")
+    marks = Marks(tmp_path / "marks", NAMES)
     assert marks.read("log") == Mark((1, 6, 0), 1)
     assert marks.read("state").surely_new
     marks.note("log", (1, 9, 0))
     marks.close()
-    marks = Marks(tmp_path / "marks", readonly=True)
+    marks = Marks(tmp_path / "marks", NAMES, readonly=True)
     assert marks.read("log").values == (1, 9, 0)
     marks.close()
 
