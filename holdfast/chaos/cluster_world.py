@@ -37,8 +37,8 @@ from holdfast.worker import cluster_effects, cluster_events
 from holdfast.worker.member import Member
 
 # Within so much a healed world must come to its end.
-HEALED_BOUNDARIES_MAX = 10_000
-HEALED_BOUNDARIES_PER_RECORD = 60
+HEALED_BOUNDARIES_MAX = 30_000
+HEALED_BOUNDARIES_PER_RECORD = 100
 HEALED_MS_MAX = 60_000.0
 SUPERVISOR_MS = 700.0  # how often it is looked at who is to be started, asked or ended
 
