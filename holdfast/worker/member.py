@@ -315,7 +315,7 @@ class Member:
             status,
             sealed=running.cuts.sealed,
             closed=running.flow.closed,
-            applied=running.flow.applied,
+            applied=running.applied,
             changed=running.changed,
             resting=running.is_resting,
             ended=not running.parts.unended and running.replay.has_cursors,

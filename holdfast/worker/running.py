@@ -463,6 +463,12 @@ class Running:
     # --- looking at it
 
     @property
+    def applied(self) -> int:
+        """The last epoch applied whole."""
+        limit = self.formation.limit
+        return self.flow.applied if limit is None else min(self.flow.applied, limit.epoch - 1)
+
+    @property
     def told_failure(self) -> Failure | None:
         """The failure, once its epoch can't be lost: the place would name another record in another epoch."""
         failure = self.failure
