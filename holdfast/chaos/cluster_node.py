@@ -257,6 +257,9 @@ class ClusterNode:
         self._trace.event(self._schedule.now, event, self.name)
         self._company.handled(self, event, given)
 
+    def broke(self, event: Any) -> None:
+        self._trace.event(self._schedule.now, event, self.name)
+
 
 WRITES = (
     cluster_effects.AdoptFormation,

@@ -47,6 +47,9 @@ class Watcher(Protocol):
     def handled(self, event: Any, given: Sequence[Any]) -> None:
         """The machine handled an event, and all its orders are passed on."""
 
+    def broke(self, event: Any) -> None:
+        """The machine could not handle an event: a bug."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
@@ -166,8 +169,12 @@ class MachineLife(ABC):
     # --- events in, effects out
 
     def _handle(self, event: Any) -> None:
-        given = self.machine.handle(event)
-        self.machine.check_invariants()
+        try:
+            given = self.machine.handle(event)
+            self.machine.check_invariants()
+        except BaseException:
+            self._pulse.watcher.broke(event)
+            raise
         for effect in given:
             self._carry_out(effect)
             self._pulse.watcher.ordered(effect)

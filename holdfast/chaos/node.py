@@ -200,6 +200,9 @@ class Node:
         if given or not isinstance(event, events.Ticked):  # a tick that moves nothing is no moment of its own
             self._boundary(f"handled {type(event).__name__}")
 
+    def broke(self, event: Event) -> None:
+        self._trace.event(self._schedule.now, event)
+
     def _boundary(self, name: str) -> None:
         self.boundaries += 1
         fault = self.faults.pass_boundary(name)
