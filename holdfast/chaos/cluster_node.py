@@ -76,6 +76,7 @@ class ClusterNode:
         inputs: Sequence[Input],
         outputs: Sequence[Output],
         tick_ms: float,
+        status_ms: float,
         beat_ms: float,
         make_member: Callable[[], Member],
         trace: Trace,
@@ -101,12 +102,14 @@ class ClusterNode:
         self._inputs = inputs
         self._outputs = outputs
         self._tick_ms = tick_ms
+        self._status_ms = status_ms
         self._beat_ms = beat_ms
         self._make_member = make_member
         self._trace = trace
         self._counters = counters
         self._company = company
         self._status: Status | None = None  # the newest
+        self._status_waits = False
 
     @property
     def member(self) -> Member | None:
@@ -121,6 +124,7 @@ class ClusterNode:
             return
         self.process += 1
         self.standing, self.finish, self._status = Standing.UP, None, None
+        self._status_waits = False
         self.log = MemoryPartitionLog(self.disk)
         self.state = MemoryState(self.disk, self.name)
         pulse = Pulse(
@@ -199,7 +203,13 @@ class ClusterNode:
 
     def send_status(self, status: Status) -> None:
         self._status = status
-        self._network.send_level(self.name, COORDINATOR, Parcel.pack(status))
+        if not self._status_waits:
+            self._status_waits, process = True, self.process
+            self._schedule.after(self._status_ms, lambda: self._leave_status() if process == self.process else None)
+
+    def _leave_status(self) -> None:
+        self._status_waits = False
+        self._tell_again()
 
     def _received(self, payload: object) -> None:
         assert isinstance(payload, Parcel)
@@ -254,8 +264,9 @@ class ClusterNode:
         self._company.done(self, work)
 
     def handled(self, event: Any, given: Sequence[Any]) -> None:
-        self._trace.event(self._schedule.now, event, self.name)
-        self._company.handled(self, event, given)
+        if given or not isinstance(event, events.Ticked):  # a tick that moves nothing is no moment of its own
+            self._trace.event(self._schedule.now, event, self.name)
+            self._company.handled(self, event, given)
 
     def broke(self, event: Any) -> None:
         self._trace.event(self._schedule.now, event, self.name)

@@ -15,12 +15,12 @@ from holdfast.chaos.network import NetworkOptions
 from holdfast.chaos.options import Options, draw
 from holdfast.chaos.schedule import Streams
 
-WORKERS = (1, 2, 2, 3, 3, 3, 4, 5)
+WORKERS = (1, 2, 2, 2, 3, 3, 3, 4, 5)
 BACKUPS = (0, 1, 1, 1, 2)
 RANGES = (1, 2, 5, 16, 64)
 PARTITIONS = (1, 1, 2, 3, 5)
-COPIES = (1, 1, 1, 2, 4)
-RECORDS_MAX = (130, 10, 30, 70, 130, 200)
+COPIES = (1, 1, 1, 2)
+RECORDS_MAX = (130, 10, 20, 40, 70)
 CHECKPOINT_MS = (1000, 1, 20, 50, 200, 500)
 CUT_MS = (50, 0, 5, 20, 300)
 UNSEALED_MAX = (200, 200)
@@ -51,6 +51,7 @@ class ClusterOptions:
     network: NetworkOptions
     coordinator_tick_ms: float
     collect_ms: int  # that the coordinator waits for reports
+    status_ms: float  # a worker's status is under way no sooner; a newer one takes its place until then
     beat_ms: float  # a worker tells its status again
     drift: float  # the most by which a clock goes wrong
     faults: tuple[ClusterFault, ...]
@@ -76,8 +77,8 @@ class ClusterOptions:
         shown = [
             f"{self.workers} workers, {self.backups} backups, {self.ranges} ranges, {self.partitions} partitions",
             str(self.network),
-            f"coordinator tick {self.coordinator_tick_ms} ms, collect {self.collect_ms} ms, beat {self.beat_ms} ms,"
-            f" drift {self.drift}",
+            f"coordinator tick {self.coordinator_tick_ms} ms, collect {self.collect_ms} ms,"
+            f" status {self.status_ms} ms, beat {self.beat_ms} ms, drift {self.drift}",
             *self.common.lines(),
         ]
         for number, fault in enumerate(self.faults):
@@ -100,9 +101,10 @@ def draw_cluster(
         ranges=random.choice(RANGES),
         partitions=random.choice(PARTITIONS),
         network=_network(random),
-        coordinator_tick_ms=random.choice((20.0, 50.0, 100.0)),
+        coordinator_tick_ms=random.choice((30.0, 100.0)),
         collect_ms=random.choice((1000, 50, 200)),
-        beat_ms=random.choice((50.0, 200.0)),
+        status_ms=random.choice((0.0, 1.0, 10.0)),
+        beat_ms=random.choice((100.0, 500.0)),
         drift=random.choice(DRIFT),
         faults=draw_cluster_faults(streams["cluster faults"]),
         kept_faults=None if kept_faults is None else tuple(kept_faults),

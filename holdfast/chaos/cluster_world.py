@@ -104,6 +104,7 @@ class ClusterWorld:
             inputs=self.inputs,
             outputs=self.outputs,
             tick_ms=self.options.common.tick_ms,
+            status_ms=self.options.status_ms,
             beat_ms=self.options.beat_ms,
             make_member=self._make_member,
             trace=self.trace,
