@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MACHINES_MAX = 6
 WIPE_PATIENCE = 3_000  # boundaries within which a wipe that the promise does not cover yet may still come
+PATIENCE_MS = 4_000.0  # within which a fault strikes, whatever happens
 LATE_START_MS = 400.0
 
 
@@ -41,6 +42,7 @@ class Strikes:
         self._wiped: list[str] = []  # nodes whose disks were lost since a checkpoint completed without them
         self._to_wipe: tuple[ClusterNode, float, int] | None = None  # (machine, how long it is away, until when)
         self._striking = False
+        self._struck_at = 0.0
 
     @property
     def over(self) -> bool:
@@ -51,10 +53,19 @@ class Strikes:
         """A boundary, at one of the workers or at the coordinator."""
         if self._striking:
             return  # what a fault does passes boundaries as well
+        self._pass(self.faults.pass_boundary(name), name, here)
+
+    def pass_time(self) -> None:
+        """Where hardly anything happens any more, faults need not wait for a boundary."""
         world = self._world
-        fault = self.faults.pass_boundary(name)
+        if not self.faults.over and world.schedule.now - self._struck_at > PATIENCE_MS:
+            self._pass(self.faults.strike(), "no boundary", None)
+
+    def _pass(self, fault: ClusterFault | None, name: str, here: ClusterNode | None) -> None:
+        world = self._world
         self._striking = True
         if fault is not None:
+            self._struck_at = world.schedule.now
             world.trace.note(world.schedule.now, f"FAULT {fault} (at {name!r} of {here.name if here else COORDINATOR})")
             self._strike(fault, here)
         if self._to_wipe is not None:
@@ -171,7 +182,8 @@ class Strikes:
 
     def _leave(self, node: ClusterNode) -> None:
         staying = [n for n in self._world.nodes if not n.leaving and n.standing is not Standing.LEFT]
-        if node in staying and len(staying) > 1 and self._world.coordinator.finish is None:
+        formed = self._world.invariants.kept.formation is not None  # before, nobody could be relieved of anything
+        if formed and node in staying and len(staying) > 1 and self._world.coordinator.finish is None:
             node.leaving = True
             self._world.counters.meet("node asked to leave")
             self._world.coordinator.ask_leave((node.name,))

@@ -40,6 +40,7 @@ from holdfast.worker.member import Member
 HEALED_BOUNDARIES_MAX = 30_000
 HEALED_BOUNDARIES_PER_RECORD = 100
 HEALED_MS_MAX = 60_000.0
+FORMED_MS = 1_500.0  # by then a cluster has begun its work, as a rule
 SUPERVISOR_MS = 700.0  # how often it is looked at who is to be started, asked or ended
 
 
@@ -150,9 +151,9 @@ class ClusterWorld:
         self._until = until
 
         def play() -> None:
-            self._until_finished()
-            self._open_once_more()
-            self._judge()
+            finish = self._until_finished()
+            self._open_once_more(finish)
+            self._judge(finish)
 
         failure = outcome_of(play)
         lines = list(self.trace.last) if failure is not None else []
@@ -166,7 +167,7 @@ class ClusterWorld:
         for node in nodes:
             node.start_later(self.streams["world"].choice((0.0, 0.0, 5.0, 60.0)))
 
-    def _until_finished(self) -> None:
+    def _until_finished(self) -> coordinator_effects.Finish:
         self.start_all(self.nodes)
         self.schedule.after(SUPERVISOR_MS, self._supervise)
         healed: tuple[int, float] | None = None
@@ -188,6 +189,9 @@ class ClusterWorld:
                     f" waits for {self.coordinator.waiting!r}"
                 )
 
+        assert self.coordinator.finish is not None
+        return self.coordinator.finish
+
     def _boundaries_max(self) -> int:
         records = sum(len(one.arrivals) for one in self.inputs)
         return HEALED_BOUNDARIES_MAX + HEALED_BOUNDARIES_PER_RECORD * records
@@ -202,11 +206,12 @@ class ClusterWorld:
             return False
         if finish.error is not None:
             return self._mended or not self.options.common.mends
-        return finish.ended or (not self.options.common.ends and self._all_is_logged())
+        return finish.ended or (not self.options.common.ends and self._all_is_worked_off())
 
     def _supervise(self) -> None:
         """What stands around a cluster does: starts who should be there, ends who is left over, asks again."""
         self.schedule.after(SUPERVISOR_MS, self._supervise)
+        self.strikes.pass_time()
         finish = self.coordinator.finish
         if finish is not None:
             for node in self.nodes:
@@ -222,10 +227,14 @@ class ClusterWorld:
         leaving = tuple(node.name for node in self.nodes if node.leaving and node.standing is not Standing.LEFT)
         if leaving:
             self.coordinator.ask_leave(leaving)
-        if not self.options.common.ends and self._all_is_logged():
+        if self.strikes.stopping or self._may_stop():
             self.coordinator.ask_stop()
-        elif self.strikes.stopping:
-            self.coordinator.ask_stop()
+
+    def _may_stop(self) -> bool:
+        """Whether live inputs that never end have given everything; a stop before anything is formed does nothing."""
+        common, coordinator = self.options.common, self.coordinator
+        formed = coordinator.machine is not None and self.schedule.now - coordinator.started_at > FORMED_MS
+        return not common.ends and formed and self._all_is_logged()
 
     def _start_again(self) -> None:
         """After a clean stop that was a fault, or when what stopped the application is mended."""
@@ -238,10 +247,8 @@ class ClusterWorld:
         self.trace.note(self.schedule.now, "all is started again")
         self.start_all(self.strikes.choose_starters())
 
-    def _open_once_more(self) -> None:
+    def _open_once_more(self, first: coordinator_effects.Finish) -> None:
         """What has come to its end has nothing to do, and comes to the same end."""
-        first = self.coordinator.finish
-        assert first is not None
         rows = self.table()
         self.start_all([node for node in self.nodes if node.standing is not Standing.LEFT])
         began, before = self.schedule.now, self.boundaries
@@ -252,7 +259,8 @@ class ClusterWorld:
                 )
             if self.boundaries - before > self._boundaries_max():
                 raise Violation("started once more, it does not come to its end")
-        if (self.coordinator.finish.ended, self.coordinator.finish.error) != (first.ended, first.error):
+        stopped = self.coordinator.finish.error is None and not self.options.common.ends
+        if (self.coordinator.finish.ended, self.coordinator.finish.error) != (first.ended, first.error) and not stopped:
             raise Violation(f"started once more, it ends with {self.coordinator.finish} and not with {first}")
         if first.ended and self.table() != rows:
             raise Violation("started once more, it logs more epochs")
@@ -279,6 +287,11 @@ class ClusterWorld:
             if disk is None or _logged(disk, partition) < len(self.inputs[partition].arrivals):
                 return False
         return True
+
+    def _all_is_worked_off(self) -> bool:
+        checkpoint, rows = self.coordinator.kept.checkpoint, self.table()
+        reached = checkpoint is not None and checkpoint.limit is None and checkpoint.epoch >= rows[-1].number if rows else True
+        return reached and self._all_is_logged()
 
     # --- boundaries
 
@@ -323,9 +336,7 @@ class ClusterWorld:
 
     # --- the verdict
 
-    def _judge(self) -> None:
-        finish = self.coordinator.finish
-        assert finish is not None
+    def _judge(self, finish: coordinator_effects.Finish) -> None:
         rows = self.table()
         lengths = [len(one.arrivals) for one in self.inputs]
         logged = [0] * len(lengths)

@@ -57,6 +57,7 @@ class CoordinatorNode:
     ) -> None:
         self.machine: Coordinator | None = None
         self.finish: effects.Finish | None = None  # how it ended, while it is not running
+        self.started_at = 0.0
         self.waiting = ""  # what it says it waits for
         self.make = make
         self.life = 0  # number of the process; what was meant for an earlier one is void
@@ -84,6 +85,7 @@ class CoordinatorNode:
         """Start a process from what the store holds."""
         self.life += 1
         self.finish = None
+        self.started_at = self._schedule.now
         self.waiting = ""
         store = self._store = MemoryCoordinatorStore(self._disk)
         packed = store.record()

@@ -153,11 +153,16 @@ class FaultList(Generic[F]):
         """Return the fault that strikes at this boundary, if one does."""
         if self.over:
             return None
-        number, fault = self._faults[self._next]
+        _, fault = self._faults[self._next]
         self._passed += 1
         self._seen += fault.moment in (ANY, name)
         if self._seen < fault.count and self._passed < self._patience:
             return None
+        return self.strike()
+
+    def strike(self) -> F:
+        """Return the fault that is armed, which strikes now, and arm the next."""
+        number, fault = self._faults[self._next]
         self.struck.append(number)
         self._next += 1
         self._passed = self._seen = 0
