@@ -37,6 +37,7 @@ class Strikes:
         options = world.options
         self.faults: FaultList[ClusterFault] = FaultList(options.faults, options.kept_faults, CLUSTER_PATIENCE)
         self.stopping = False  # a clean stop was asked for
+        self.ceased = False  # nothing strikes any more, whatever the list still holds
         self._world = world
         self._random = world.streams["strikes"]
         self._wiped: list[str] = []  # nodes whose disks were lost since a checkpoint completed without them
@@ -47,18 +48,18 @@ class Strikes:
     @property
     def over(self) -> bool:
         """Whether nothing more goes wrong."""
-        return self.faults.over and self._to_wipe is None
+        return self.ceased or (self.faults.over and self._to_wipe is None)
 
     def pass_boundary(self, name: str, here: ClusterNode | None) -> None:
         """A boundary, at one of the workers or at the coordinator."""
-        if self._striking:
+        if self._striking or self.ceased:
             return  # what a fault does passes boundaries as well
         self._pass(self.faults.pass_boundary(name), name, here)
 
     def pass_time(self) -> None:
         """Where hardly anything happens any more, faults need not wait for a boundary."""
         world = self._world
-        if not self.faults.over and world.schedule.now - self._struck_at > PATIENCE_MS:
+        if not self.ceased and not self.faults.over and world.schedule.now - self._struck_at > PATIENCE_MS:
             self._pass(self.faults.strike(), "no boundary", None)
 
     def _pass(self, fault: ClusterFault | None, name: str, here: ClusterNode | None) -> None:
