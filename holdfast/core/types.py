@@ -98,6 +98,7 @@ class TypeRegistry:
         self._hints: dict[str, str] = dict(hints)
         self._tags: dict[type, str] = {}  # every class encoded or decoded so far
         self._classes: dict[str, type] = {}  # the reverse of _tags
+        self._strays: dict[str, str] = {}  # those of _hints that are needed
         self.codec: Any = None  # belongs to values, which makes it on first use
         for cls in known:
             self.add(cls)
@@ -147,8 +148,19 @@ class TypeRegistry:
         """Every tag used so far with the module its class lives in: to be stored with the data."""
         return dict(self._hints)
 
+    def strays(self) -> dict[str, str] | None:
+        """The hints of classes that only their module led to, None without any: another process may need them."""
+        return dict(self._strays) if self._strays else None
+
+    def learn(self, strays: Mapping[str, str]) -> None:
+        """Take over another process's hints, where there is none yet."""
+        for tag, module in strays.items():
+            self._hints.setdefault(tag, module)
+
     def _remember(self, tag: str, cls: type) -> None:
         self._hints[tag] = cls.__module__
+        if tag not in _by_name and tag not in self._known:
+            self._strays[tag] = cls.__module__
         self._classes[tag] = cls
         self._tags[cls] = tag
 

@@ -7,11 +7,11 @@ Not here: the comparing itself (`lineages`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.core.epochs import Lineage
 from holdfast.recovery.generation import Checkpoint, Formation
-from holdfast.recovery.lineages import EMPTY, Spans, agreement, cut_off
+from holdfast.recovery.lineages import EMPTY, Spans, agreement, cut_off, kept
 from holdfast.recovery.testimony import Reporter, Reporters, Shape, Wait, listed
 
 
@@ -41,7 +41,7 @@ def choose_logs(
     chosen: list[tuple[Lineage, frozenset[str]]] = []
     for partition in range(shape.partitions):
         counted = {
-            node: lineage(reporter, partition)
+            node: as_adopted(record, node, reporter, partition)
             for node, reporter in reporters.items()
             if counts(record, checkpoint, node, reporter, partition)
             # A log that begins behind the cut can't say what comes next after it.
@@ -89,6 +89,19 @@ def lineage(reporter: Reporter, partition: int) -> Lineage:
     return dict(reporter.report.logs).get(partition, EMPTY)
 
 
+def as_adopted(record: Formation | None, node: str, reporter: Reporter, partition: int) -> Lineage:
+    """A counted copy as it would be if the node had adopted the recorded generation.
+
+    One that was put on the list then because it had the adopted log may have more, from a generation in which it was
+    listed long ago; what became durable since may contradict it.
+    """
+    own = lineage(reporter, partition)
+    if record is None or partition >= len(record.layout.partitions) or own.adopted >= record.number:
+        return own
+    tail = min(own.tail, max(kept(record, node, partition, own), own.base.epoch))
+    return replace(own, tail=tail, spans=cut_off(own.spans, tail), ended=own.ended and tail == own.tail)
+
+
 def counts(
     record: Formation | None, checkpoint: Checkpoint | None, node: str, reporter: Reporter, partition: int
 ) -> bool:
@@ -105,7 +118,7 @@ def counts(
     if partition not in record.lacks_logs(node):
         return True
     if checkpoint is not None and checkpoint.generation == record.number:
-        return True  # nobody prepares a checkpoint that is not sealed, and nothing is before every holder has caught up
+        return True  # none is ordered before every holder has caught up (`rounds`)
     _, tail = record.logs[partition]
     return agreement(lineage(reporter, partition), record.spans[partition]) >= tail
 

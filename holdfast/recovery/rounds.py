@@ -35,6 +35,8 @@ class Rounds:
         assert formation is not None
         if self.ordered or not has_room(kept):
             return False
+        if not all(own.caught_up for own in statuses):
+            return False  # a log that lacks something must not be trimmed: it would not know where the source stands
         counting = checkpoint.number if checkpoint is not None and serves(checkpoint, formation) else 0
         if any(own.completed < counting for own in statuses):
             return False  # a disk keeps one prepared checkpoint beside the complete one

@@ -201,6 +201,9 @@ def _inspect_state(report: Report, state: LmdbState, meta: tuple[str, ...]) -> N
         state.record()
     with report.note():
         report.prepared = (state.prepared() or (0, b""))[0]
+    for index in range(state.prepared_chunks()):
+        with report.note():
+            state.chunk(report.prepared, index)
     for checkpoint, count in state.manifest():
         size = 0
         for index in range(count):

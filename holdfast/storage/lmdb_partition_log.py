@@ -369,8 +369,8 @@ class LmdbPartitionLog:
         return self._logs[partition].held.entries
 
     def batches(self) -> list[int]:
-        """Return the numbers of all batches that are there, for `inspect`."""
-        return list(self._live)
+        """Return the numbers of the batches in which something counts, for `inspect`."""
+        return [number for number, count in self._live.items() if count]
 
     def check_batch(self, number: int) -> None:
         """Raise DamagedError if a batch can't be read, for `inspect`."""

@@ -271,6 +271,10 @@ class LmdbState:
         complete = sorted(self._sizes.keys() - {self._head.prepared})
         return [(checkpoint, len(self._sizes[checkpoint])) for checkpoint in complete]
 
+    def prepared_chunks(self) -> int:
+        """Return how many chunks the prepared checkpoint has, for `inspect`."""
+        return len(self._sizes.get(self._head.prepared, ()))
+
     def chunk(self, checkpoint: int, index: int) -> bytes:
         size = self._sizes[checkpoint][index]
         place = f"checkpoint {checkpoint}, chunk {index}"

@@ -273,7 +273,10 @@ class Holding:
         """Ranges that were lacking are here, as of the generation's cut, before any update set of them."""
         void = Rows()
         void.keys, void.states = list(ranges), [None] * len(ranges)
-        for chunk in (pack(VOID_STEP, void, self.registry), *chunks):
+        self.chunks.append((cut, pack(VOID_STEP, void, self.registry)))
+        # In memory there is nothing to void: what was held of them was dropped when the generation began. (Update sets
+        # of other primaries may wait above the base by now.)
+        for chunk in chunks:
             self.chunks.append((cut, chunk))
-            self.restore(chunk)
+            self.shadow.put(chunk)
         self.lacking -= set(ranges)

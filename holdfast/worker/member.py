@@ -116,6 +116,8 @@ class Member:
             return []  # for an earlier life of this node
         if order.number < self.heard:
             return []  # an old one: the newest says all
+        if order.number == self.heard:
+            self._said += 1  # it is said again because the answer was lost
         self.heard = order.number
         match order.order:
             case Ask(promise):
@@ -217,10 +219,13 @@ class Member:
         assert self.holding is not None
         self.tokens, self.time = {}, 0
         if formation.in_memory:
-            if self.holding.returned_in and self.cuts is not None:
+            if self._remembers(formation):
+                assert self.cuts is not None
                 assert formation.cut in self.cuts.made, "a return in memory to a cut that is not in this memory"
                 self.holding.at(formation.cut)
                 self.tokens, self.time = self.cuts.tokens[formation.cut], self.cuts.times[formation.cut]
+            else:
+                self.holding.forget()
             return self._begin(now)
         self.holding.forget()
         checkpoint, complete = formation.checkpoint, self._complete
@@ -230,6 +235,16 @@ class Member:
             return self._begin(now)
         self.time = complete.time
         return [ReadChunks()]
+
+    def _remembers(self, formation: Formation) -> bool:
+        """Whether its memory is of the past that this generation goes on from.
+
+        A member that was away for a generation may have made a cut of the same number with another content.
+        """
+        me = formation.member(self.node)
+        assert me is not None
+        assert self.holding is not None
+        return me.since <= self.holding.returned_in
 
     @property
     def _complete(self) -> MemberRecord | None:

@@ -55,6 +55,10 @@ class Parts:
         """Those that may give more."""
         return [own for own in self.partitions.values() if not own.cursor.ended]
 
+    def had_ended(self, epoch: int) -> bool:
+        """Whether all of them had ended with this epoch; they may have since."""
+        return all(own.cursor.ended and own.cursor.epoch <= epoch for own in self.partitions.values())
+
     @property
     def has_waiting(self) -> bool:
         """Whether anything was read that stands in no epoch."""

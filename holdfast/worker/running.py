@@ -9,7 +9,7 @@ failed nothing more is worked on: the next generation begins at a cut before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +99,9 @@ class Running:
         self.cut_at = now
         self.work_began: int | None = None  # when the epoch just applied was begun
         self.changed_since_cut = False
-        self.changed = False  # an epoch with records was applied since the cut of the last checkpoint
-        self.flagged = 0  # the checkpoint that this member, the first, has asked for
+        # Whether an epoch with records was applied since the cut of the last checkpoint.
+        self.changed = formation.cut > (formation.checkpoint.epoch if formation.checkpoint is not None else 0)
+        self.flagged = 0  # the last checkpoint that this member has begun, or asked for as the first member
         self.careful: tuple[int, ...] = ()
         self.failure: Failure | None = None
         self.fatal: str | None = None
@@ -113,7 +114,8 @@ class Running:
         tokens = self.cuts.tokens[self.formation.cut]
         for sink, (number, token) in tokens.items():
             self.delivery.restore(sink, number, token)
-        orders: Orders = [*self.delivery.open(self.formation.cut, self.own_sinks), *self.replay.begin()]
+        known = [sink for sink in self.own_sinks if sink in tokens]
+        orders: Orders = [*self.delivery.open(self.formation.cut, known), *self.replay.begin()]
         self.logs.begin()
         backups = sorted({node for r in self.holding.primaries for node in self.holding.holders[r].backups})
         lacking = []
@@ -123,8 +125,8 @@ class Running:
                 lacking.append(node)
                 self._send(node, messages.Snapshot(tuple(wanted), self.holding.snapshot(wanted), last=True))
         self.cuts.expect(backups, lacking)
-        own = tuple((s, tokens[s][0], self._pack(tokens[s][1])) for s in self.own_sinks)
-        self._tell_all(messages.Tokens(self.formation.cut, self.stages.time, own))
+        packed = tuple((sink, number, self._pack(token)) for sink, (number, token) in sorted(tokens.items()))
+        self._tell_all(messages.Tokens(self.formation.cut, self.stages.time, packed))
         return orders
 
     # --- what it sends
@@ -197,10 +199,7 @@ class Running:
             case messages.ImagesHeld():
                 self.cuts.hold(sender, message.cut)
             case messages.Tokens():
-                if message.cut == self.formation.cut:
-                    self._learn_time(message.time)
-                for sink, number, token in message.sinks:
-                    self.cuts.note(message.cut, sink, (number, decode(token, self.stages.pipeline.registry)))
+                return self._tokens_came(message)
             case messages.Beat():
                 pass
         return []
@@ -235,11 +234,29 @@ class Running:
                 pass
         return []
 
-    def _learn_time(self, time: int) -> None:
-        """Someone who was there knows when the last turn was; nothing is applied before all have said so."""
-        assert self.flow.applied == self.formation.cut
-        self.stages.time = max(self.stages.time, time)
-        self.cuts.times[self.formation.cut] = self.stages.time
+    def _tokens_came(self, message: messages.Tokens) -> Orders:
+        tokens = [(s, (number, decode(t, self.stages.pipeline.registry))) for s, number, t in message.sinks]
+        orders: Orders = []
+        if message.cut == self.formation.cut:
+            orders = self._learn(message.time, tokens)
+        for sink, token in tokens:
+            self.cuts.note(message.cut, sink, token)
+        return orders
+
+    def _learn(self, time: int, tokens: Sequence[tuple[int, Token]]) -> Orders:
+        """Someone who was there knows when the last turn was, and where the sinks stood that this member has got.
+
+        Everyone says so before anything else, so nothing is applied before it is known.
+        """
+        cut = self.formation.cut
+        assert self.flow.applied == cut
+        self.stages.time = self.cuts.times[cut] = max(self.stages.time, time)
+        orders: Orders = []
+        for sink, (number, token) in tokens:
+            if sink in self.own_sinks and sink not in self.cuts.tokens[cut]:
+                self.delivery.restore(sink, number, token)
+                orders += self.delivery.open(cut, [sink])
+        return orders
 
     def _cursor_read(self, partition: int, cursor: Cursor) -> Orders:
         self.replay.cursor_read(partition, cursor)
@@ -321,7 +338,9 @@ class Running:
         return orders
 
     def _wants_records(self) -> bool:
-        return not self.run.stopping or (not self.live and self.flow.opened_to > self.flow.closed)
+        if not self.run.stopping:
+            return True
+        return not self.live and (self.flow.opened_to > self.flow.closed or self._flag_waits())
 
     def _may_close(self) -> bool:
         flow = self.flow
@@ -352,10 +371,7 @@ class Running:
 
     def _flag_waits(self) -> bool:
         """Whether this member, the first, is to carry a checkpoint and has no epoch that could."""
-        wanted = self.run.checkpoint
-        if not wanted or wanted == self.flagged or self.node != self.members[0] or self.formation.limit is not None:
-            return False
-        return self.staging.pending is None and self.flow.computed == self.flow.closed
+        return self._flag_may_ride() and self.flow.computed == self.flow.closed
 
     def _alarm_is_due(self) -> bool:
         """With live sources a due timer alone opens an epoch; the first partition's log keeps its time."""
@@ -398,12 +414,14 @@ class Running:
         if self._flag_may_ride():
             checkpoint = self.flagged = self.run.checkpoint
         cut = self.changed_since_cut and self.now - self.cut_at >= self.settings.cut_ms
+        # However fast epochs follow one another: no more are opened when too many are not sealed, and without another
+        # epoch nobody could ask for the cut that seals them.
+        cut |= self.flow.computed + 1 - self.cuts.made[-1] >= max(1, self.settings.unsealed_max // 2)
         return Opening(False, 0, (), self.parts.proposal, cut, checkpoint)
 
     def _flag_may_ride(self) -> bool:
-        wanted = self.run.checkpoint
         first = self.node == self.members[0] and self.formation.limit is None
-        return first and wanted > 0 and wanted != self.flagged and self.staging.pending is None
+        return first and self.run.checkpoint > self.flagged
 
     def _applied(self, epoch: OpenEpoch) -> None:
         """An epoch is over here: entities stand at its end."""
@@ -443,7 +461,7 @@ class Running:
         pending = self.staging.pending
         orders: Orders = []
         if pending is not None and pending.record is None and self.progress.sealed >= pending.cut:
-            ended = not self.parts.unended
+            ended = self.parts.had_ended(pending.cut)
             tokens = self.cuts.tokens[pending.cut]
             orders = self.staging.sealed(tokens, len(self.own_sinks), generation=self.formation.number, ended=ended)
         if self.cuts.seal(self.progress, limit.epoch if limit is not None else None):
@@ -453,9 +471,7 @@ class Running:
     def _checkpoint_at_limit(self) -> Orders:
         """The last checkpoint of all stands inside the epoch that ends early: no other epoch could carry it."""
         limit, wanted = self.formation.limit, self.run.checkpoint
-        if limit is None or not wanted or wanted == self.flagged or self.flow.applied < limit.epoch:
-            return []
-        if self.staging.pending is None:
+        if limit is not None and wanted > self.flagged and self.flow.applied >= limit.epoch:
             self.flagged = wanted
             self.staging.begin(wanted, limit.epoch, self.stages.time, limit)
         return []

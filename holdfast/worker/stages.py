@@ -155,7 +155,8 @@ class Stages:
             outgoing += self._deal_out(epoch, step.index, given, None)
         if not epoch.applied:
             epoch.applied = True
-            if epoch.turns:
+            # Where the epoch ends early, its turns get the times again that they had when the rest of it is worked on.
+            if epoch.turns and not (self.limit is not None and self.limit.epoch == epoch.number):
                 self.time = epoch.turns[-1].time
         return outgoing
 
@@ -250,21 +251,21 @@ class Stages:
 
     def reaches(self, feeder: int, node: str) -> bool:
         """Whether this feeder's stages go to that member."""
-        if feeder == SOURCES:
+        # Whoever has a sink must know that no call of the epoch failed, whatever that call would have given.
+        if feeder == SOURCES or node in self.sink_owners:
             return True
-        inlets = [index for index, feeders in self.plan.feeders.items() if feeder in feeders]
-        return any(
-            self.plan.steps[index].kind is Kind.STATEFUL or self.sink_owners[self.plan.sink_number[index]] == node
-            for index in inlets
-        )
+        return any(self.plan.steps[i].kind is Kind.STATEFUL for i, own in self.plan.feeders.items() if feeder in own)
 
     # --- outputs
 
     def collect(self, epoch: OpenEpoch) -> bool:
-        """Gather the outputs of the own sinks, once all members have given theirs."""
+        """Gather the outputs of the own sinks, once every member has applied every step.
+
+        A sink that no failing step feeds would else get outputs of records behind the one at which everything stops.
+        """
         registry = self.pipeline.registry
         own = [step for step in self.plan.sinks if self.sink_owners[self.plan.sink_number[step.index]] == self.node]
-        if not all(epoch.exchange.has_all(self.plan.feeders[step.index]) for step in own):
+        if own and not epoch.exchange.has_all([SOURCES, *(step.index for step in self.plan.stateful)]):
             return False
         for step in own:
             column = epoch.exchange.gather(step.index, lambda packed: unpack_column(packed, registry))

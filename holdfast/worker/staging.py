@@ -83,7 +83,8 @@ class Staging:
 
     def begin(self, number: int, cut: int, time: int, limit: Limit | None) -> None:
         """The cut just made is to become this checkpoint. Books stand at it, and may move on afterwards."""
-        assert self.pending is None, "one checkpoint at a time"
+        # A coordinator that was away does not know who has heard of the round that it had ordered: it orders another.
+        assert self.pending is None or (self.pending.number < number and not self.pending.completing)
         everything = None
         if limit is None and self.bytes_since > GROWTH * self.bytes_of_base + BYTES_FREE:
             everything = self.holding.snapshot(self.holding.primaries)

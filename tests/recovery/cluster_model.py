@@ -9,6 +9,7 @@ of its log a worker keeps.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from random import Random
 
@@ -165,10 +166,7 @@ class Cluster:
 
     def note_durable(self, generation: Generation, epoch: int) -> None:
         """Up to here all is as it is for ever; but an epoch without anything, behind the last entry, may yet get some."""
-        entries = [e for own in generation.contents.values() for e in own if e <= epoch]
-        self.freeze(generation, max(entries, default=0))
-
-    def freeze(self, generation: Generation, epoch: int) -> None:
+        epoch = max([e for own in generation.contents.values() for e in own if e <= epoch], default=0)
         for e in range(generation.formation.cut + 1, epoch + 1):
             for partition in range(self.partitions):
                 content = generation.contents[partition].get(e, "")
@@ -179,7 +177,7 @@ class Cluster:
     def check_log(self, node: Node, partition: int, *, counted: bool) -> None:
         log = node.logs[partition]
         for epoch in range(log.base + 1, self.known + 1):
-            true = self.truth[partition, epoch]
+            true = self.truth.get((partition, epoch), "")
             own = log.entries.get(epoch, (0, ""))[1]
             expect(own == true or (own == "" and not counted), f"{node.name}: epoch {epoch} of {partition}: {own!r}, not {true!r}")
 
@@ -188,7 +186,6 @@ class Cluster:
     def check_decision(self, formation: Formation, reporting: list[str], record: Formation | None) -> None:
         """What can be said of a formation before anybody adopts it."""
         expect(formation.cut >= (self.checkpoint.epoch if self.checkpoint else 0), "behind the last checkpoint")
-        expect(formation.cut <= self.known, "a cut that was never durable")
         if formation.in_memory:
             self.count("from memory")
         elif formation.checkpoint:
@@ -301,17 +298,20 @@ class Cluster:
             return None
         return node if node.generation == generation.formation.number else None
 
-    def close(self, generation: Generation, partition: int, random: Random) -> None:
+    def close(self, generation: Generation, partition: int, random: Random, stopped: Set[str] = frozenset()) -> None:
         primary = self.member(generation, generation.formation.layout.partitions[partition].primary)
         if primary is None or len(generation.closed) < self.partitions:
             return
         epoch = generation.closed[partition] + 1
         if epoch > min(generation.closed.values()) + AHEAD:
             return
+        is_stopped = primary.name in stopped
+        if is_stopped and epoch > max(generation.closed.values()):
+            return
         generation.closed[partition] = epoch
         has_ended = primary.logs[partition].ended
         void = (epoch * 7 + generation.formation.number) % 5 == 0  # the same for all: it carries nothing
-        if has_ended or (random.random() < 0.4 if self.live else void):
+        if has_ended or (is_stopped and self.live) or (random.random() < 0.4 if self.live else void):
             return
         self.contents += 1
         content = f"{self.contents}{'!' if random.random() < 0.03 else ''}"
@@ -338,10 +338,11 @@ class Cluster:
         reached = []
         for partition, holders in enumerate(formation.layout.partitions):
             closed = generation.closed.get(partition)
-            acknowledged = [generation.held.get((partition, backup)) for backup in holders.backups]
-            if closed is None or None in acknowledged:
+            acknowledged = [generation.held.get((partition, backup), -1) for backup in holders.backups]
+            # Until all have the whole adopted log, nothing more of it counts as durable.
+            if closed is None or any(upto < formation.logs[partition][1] for upto in acknowledged):
                 return formation.cut
-            reached.append(min(closed, *[upto for upto in acknowledged if upto is not None]) if acknowledged else closed)
+            reached.append(min([closed, *acknowledged]))
         if any(member.node not in generation.ran for member in formation.members):
             return formation.cut  # the minimum is over all members; one that never ran here has told nothing
         epoch = max(formation.cut, min(reached))
@@ -397,20 +398,39 @@ class Cluster:
         sealed = self.sealable(generation)
         if sealed > node.sealed:
             node.sealed = sealed
-            self.freeze(generation, sealed)
             self.sealed = max(self.sealed, sealed)
+            staging = generation.staging[1] if generation.staging else 0  # being written: its images are kept for that
             for cuts in node.memory.values():
-                for cut in [c for c in cuts if c < sealed and c != max(cuts)]:
+                for cut in [c for c in cuts if c < sealed and c not in (max(cuts), staging)]:
                     del cuts[cut]
+
+    def has_caught_up(self, generation: Generation, name: str) -> bool:
+        """Whether all backups of the member have what they lacked."""
+        formation = generation.formation
+        for number, holders in enumerate(formation.layout.ranges):
+            for backup in holders.backups if holders.primary == name else ():
+                if backup not in generation.ran or not self.nodes[backup].memory.get(number):
+                    return False
+        return all(
+            generation.held.get((partition, backup), -1) >= formation.logs[partition][1]
+            for partition, holders in enumerate(formation.layout.partitions)
+            for backup in (holders.backups if holders.primary == name else ())
+        )
 
     # --- checkpoints
 
-    def stage(self, generation: Generation, number: int) -> None:
-        """A round begins at the last sealed cut."""
+    def stage(self, generation: Generation, number: int, *, at_rest: bool = False) -> None:
+        """A round begins at the last sealed cut; in a cluster at rest, at its end."""
+        last = min(generation.closed.values(), default=0)
+        if at_rest and last not in generation.cuts:
+            generation.cuts.append(last)
+            for number_of_range, holders in enumerate(generation.formation.layout.ranges):
+                self.nodes[holders.primary].memory[number_of_range][last] = generation.digests[last]
         cut = self.sealable(generation)
+        if at_rest and cut < last:
+            return
         if generation.staging is None or generation.staging[0] != number:
             generation.staging = (number, cut)
-            self.freeze(generation, cut)
 
     def prepare(self, generation: Generation, name: str) -> None:
         node = self.member(generation, name)
@@ -433,22 +453,31 @@ class Cluster:
 
     # --- one step of some generation
 
-    def step(self, generation: Generation, random: Random) -> None:
+    def step(
+        self,
+        generation: Generation,
+        random: Random,
+        blocked: Set[frozenset[str]] = frozenset(),
+        stopped: Set[str] = frozenset(),
+    ) -> None:
         """Something small happens among its members."""
         formation = generation.formation
         names = [member.node for member in formation.members]
         partition = random.randrange(self.partitions)
         match random.choice(("close", "close", "copy", "copy", "copy", "apply", "apply", "ship", "ship", "learn", "durable")):
             case "close":
-                self.close(generation, partition, random)
+                self.close(generation, partition, random, stopped)
             case "copy":
-                for backup in formation.layout.partitions[partition].backups:
-                    if random.random() < 0.7:
+                holders = formation.layout.partitions[partition]
+                for backup in holders.backups:
+                    if random.random() < 0.7 and frozenset((holders.primary, backup)) not in blocked:
                         self.copy(generation, partition, backup)
             case "apply":
                 self.apply(generation, random.choice(names), random)
             case "ship":
-                self.ship(generation, random.choice(names), random.choice(names))
+                pair = random.choice(names), random.choice(names)
+                if frozenset(pair) not in blocked:
+                    self.ship(generation, *pair)
             case "learn":
                 self.learn(generation, random.choice(names))
             case "durable":

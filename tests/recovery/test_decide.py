@@ -132,6 +132,8 @@ class History:
         if record is None or record.number != self.promise:
             return
         generation = cluster.generations[record.number]
+        if not all(cluster.has_caught_up(generation, member.node) for member in record.members):
+            return
         if generation.staging is None or self.random.random() < 0.1:
             self.number = max(self.number + 1, record.number << ROUND_BITS | 1)
             generation.staging = None

@@ -7,6 +7,7 @@ worth a name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -20,6 +21,7 @@ from holdfast.storage.log import Log, size_in_memory
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.state import State
+from tests.storage.killing import Killer, kill_twin
 
 
 class World(Protocol):
@@ -30,6 +32,10 @@ class World(Protocol):
 
     def restart(self) -> None:
         """End the process in any way that keeps what was answered, and open again."""
+        ...
+
+    def killed(self, call: Callable[[], object], random: Random) -> None:
+        """End the process in the middle of a call of the state, and open again."""
         ...
 
     def close(self) -> None: ...
@@ -51,6 +57,10 @@ class MemoryWorld:
         self.disk.power_loss(self._random)
         self._open()
 
+    def killed(self, call: Callable[[], object], random: Random) -> None:
+        kill_twin(self.state, self.disk, call, random)
+        self._open()
+
     def close(self) -> None:
         self.log.close()
         self.state.close()
@@ -61,16 +71,21 @@ class LmdbWorld:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._killer = Killer()
         self._open(create=True)
 
     def _open(self, *, create: bool) -> None:
-        self.directory = DataDirectory.open(self.path, create=create, wait=0)
+        self.directory = DataDirectory.open(self.path, create=create, wait=0, reached=self._killer.reached)
         self.log: Log = self.directory.log
         self.state: State = self.directory.state
 
     def restart(self) -> None:
         self.directory.close()
         self._open(create=False)
+
+    def killed(self, call: Callable[[], object], random: Random) -> None:
+        self._killer.kill(call, random)
+        self.restart()
 
     def close(self) -> None:
         self.directory.close()
@@ -203,6 +218,9 @@ class StateMachine(RuleBasedStateMachine):
         if self.prepared is not None and self.prepared[0] == checkpoint:
             checkpoint += 1
         self.world.state.prepare(checkpoint, record)
+        self._prepared(checkpoint, record)
+
+    def _prepared(self, checkpoint: int, record: bytes) -> None:
         content = self.staged[1] if self.staged[0] == checkpoint else []
         self.prepared = (checkpoint, content, record)
         self.staged = (0, [])
@@ -212,6 +230,28 @@ class StateMachine(RuleBasedStateMachine):
         self.world.state.abandon()
         self.staged = (0, [])
         self.prepared = None
+
+    @precondition(lambda self: self.lives < 6)
+    @rule(record=st.binary(max_size=9), completing=st.booleans(), fate=st.integers(0, 9))
+    def die_while_preparing_or_completing(self, record: bytes, completing: bool, fate: int) -> None:
+        held = (self.prepared or self.staged)[0]
+        checkpoint = held if completing and held else max(self.last, held) + 1
+        if self.prepared is None and self.staged[0]:
+            checkpoint = self.staged[0]
+        before = (dict(self.complete_ones), self.prepared, self.record)
+        state = self.world.state
+        if completing:
+            self.world.killed(lambda: state.complete(checkpoint, record, 0), Random(fate))
+            self._completed(checkpoint, record, 0)
+        else:
+            self.world.killed(lambda: state.prepare(checkpoint, record), Random(fate))
+            self._prepared(checkpoint, record)
+        self.lives += 1
+        self.staged = (0, [])
+        state = self.world.state
+        found = (state.checkpoint(), state.record(), state.prepared())
+        if found != (self.last, self.record, self.prepared and (self.prepared[0], self.prepared[2])):
+            self.complete_ones, self.prepared, self.record = before
 
     @precondition(lambda self: self.prepared is not None)
     @rule(record=st.binary(max_size=9), dropped=st.integers(0, 3))
@@ -226,6 +266,9 @@ class StateMachine(RuleBasedStateMachine):
     def _complete(self, checkpoint: int, record: bytes, dropped: int) -> None:
         drop_before = max(0, checkpoint - dropped)
         self.world.state.complete(checkpoint, record, drop_before)
+        self._completed(checkpoint, record, drop_before)
+
+    def _completed(self, checkpoint: int, record: bytes, drop_before: int) -> None:
         whole = {self.staged[0]: self.staged[1]}
         if self.prepared is not None:
             whole[self.prepared[0]] = self.prepared[1]

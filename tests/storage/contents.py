@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from holdfast.core.epochs import Chunk, Epoch
+from holdfast.core.epochs import Chunk, Cursor, Epoch, LogEntry
 from holdfast.storage.directory import DataDirectory
+from holdfast.storage.partition_log import PartitionLog
 
 EPOCHS = 60
 TRIMMED = 20
 ROWS = 600
+PARTITIONS = range(5)
 LONG_KEY = b"long" * 200
 
 
@@ -38,6 +40,38 @@ def row(number: int) -> tuple[int, bytes, bytes]:
     return number % 3, key, Random(number).randbytes(number % 90)
 
 
+def entries(log: PartitionLog, partition: int, count: int, generation: int) -> list[LogEntry]:
+    """Return entries that go on where a partition's log ends, which determines them: some large, some empty."""
+    found = []
+    end = log.cursor(partition, log.lineages()[partition].tail)
+    for _ in range(count):
+        random = Random(end.epoch * 10 + partition)
+        raw = random.randbytes(random.choice([0, 30, 300, 3000, 9000, 40_000]))
+        chunk = Chunk(partition, end.number, random.randrange(9), end.epoch * 7, {"byte": end.number}, False, raw)
+        found.append(LogEntry(end.epoch + random.choice([1, 1, 1, 2]), generation, end.epoch * 7, chunk))
+        end = end.after(found[-1])
+    return found
+
+
+def append(log: PartitionLog, partitions: tuple[int, ...], count: int) -> None:
+    """Append to logs, in one transaction."""
+    generation = log.adopted()[0]
+    log.append([entry for partition in partitions for entry in entries(log, partition, count, generation)])
+
+
+def fill_partitions(log: PartitionLog) -> None:
+    """Make logs that were trimmed, cut off, installed and dropped."""
+    log.adopt(b"formation 1", 1, [(partition, 0) for partition in (0, 1, 2)])
+    for _ in range(8):
+        append(log, (0, 1, 2), 3)
+    log.trim(9, [0, 1, 2])
+    log.adopt(b"formation 3", 3, [(0, 20), (1, 17)])
+    log.install(3, Cursor(15, 150, {"byte": 15}, False, 1), 3)
+    append(log, (0, 1, 3), 5)
+    log.trim(18, [0, 1, 3])
+    append(log, (0, 3), 1)
+
+
 def fill(path: Path, *, sync: bool = True) -> None:
     """Make a data directory."""
     with DataDirectory.open(path, create=True, sync=sync) as directory:
@@ -52,7 +86,10 @@ def fill(path: Path, *, sync: bool = True) -> None:
         log.trim(TRIMMED)
         state.stage(2, checkpoint_chunks(2))
         state.complete(2, b"record of 2", 0)
+        state.stage(3, checkpoint_chunks(3))
+        state.prepare(3, b"record of 3")
         state.put_meta("last", "value")
+        fill_partitions(directory.partitions())
 
 
 def go_on(directory: DataDirectory) -> None:
@@ -62,11 +99,17 @@ def go_on(directory: DataDirectory) -> None:
     log.append([epoch(last + 1)])
     log.trim(TRIMMED + 10)
     log.append([epoch(last + 2)])
-    checkpoint = state.checkpoint() + 1
-    state.stage(checkpoint, checkpoint_chunks(checkpoint))
-    state.complete(checkpoint, b"record", checkpoint)
+    checkpoint, record = state.prepared() or (0, b"")
+    state.complete(checkpoint, record, checkpoint)
+    state.stage(checkpoint + 1, checkpoint_chunks(checkpoint + 1))
+    state.complete(checkpoint + 1, b"record", checkpoint)
     state.fold([row(number) for number in range(0, ROWS, 5)], (2, 1))
     state.put_meta("more", [checkpoint])
+    logs = directory.partitions()
+    append(logs, (0, 1, 3), 2)
+    logs.adopt(b"formation 4", 4, [(0, 22), (1, 99), (4, 0)])
+    append(logs, (0, 1, 4), 2)
+    logs.trim(21, [0, 1, 4])
 
 
 def read_all(directory: DataDirectory) -> list[object]:
@@ -83,6 +126,13 @@ def read_all(directory: DataDirectory) -> list[object]:
     return [
         (log.base(), log.tail(), epochs, list(log.rows())),
         (state.checkpoint(), state.record(), list(state.chunks()), state.manifest()),
+        (state.prepared(), _read_partitions(directory.partitions())),
         (state.folded(), images, list(state.all_rows()), state.size()),
         (meta, state.identity().directory, state.identity().generation),
     ]
+
+
+def _read_partitions(log: PartitionLog) -> list[object]:
+    lineages = log.lineages()
+    held = [log.read(partition, lineage.base.epoch, 1 << 40) for partition, lineage in lineages.items()]
+    return [log.adopted(), lineages, held, [list(log.rows(partition)) for partition in PARTITIONS], log.size()]

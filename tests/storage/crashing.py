@@ -15,29 +15,53 @@ from hashlib import blake2b
 from pathlib import Path
 from random import Random
 
+from holdfast.core.epochs import Cursor
 from holdfast.core.errors import DamagedError
 from holdfast.storage.directory import DataDirectory
-from tests.storage.contents import checkpoint_chunks, epoch, read_all, row
+from holdfast.storage.partition_log import PartitionLog
+from tests.storage.contents import PARTITIONS, append, checkpoint_chunks, epoch, read_all, row
 
 
 def operate(directory: DataDirectory, random: Random) -> None:
-    """Do one operation on log or state: one transaction."""
+    """Do one operation: one transaction."""
     log, state = directory.log, directory.state
-    what = random.choice(["append"] * 5 + ["trim", "stage", "complete", "fold", "meta"])
+    what = random.choice(["append"] * 5 + ["trim", "stage", "prepare", "complete", "fold", "meta"] + ["partitions"] * 9)
     if what == "append":
         log.append([epoch(log.tail() + nth) for nth in range(1, random.randint(2, 6))])
     elif what == "trim":
         log.trim_step(log.base() + random.randint(1, 8))
+    elif what == "partitions":
+        operate_on_partitions(directory.partitions(), random)
     elif what == "stage":
-        state.stage(state.checkpoint() + 1, checkpoint_chunks(random.randrange(99)))
+        prepared = state.prepared() or (0, b"")
+        state.stage(max(state.checkpoint(), prepared[0]) + 1, checkpoint_chunks(random.randrange(99)))
+    elif what == "prepare":
+        if state.prepared() is None:
+            state.prepare(state.checkpoint() + 1, b"prepared")
     elif what == "complete":
-        checkpoint = state.checkpoint() + 1
+        checkpoint = (state.prepared() or (state.checkpoint() + 1, b""))[0]
         state.complete(checkpoint, b"record %d" % checkpoint, max(0, checkpoint - random.randrange(3)))
     elif what == "fold":
         step, key, image = row(random.randrange(900))
         state.fold([(step, key, random.choice([None, image])), row(random.randrange(900))], (1, 1))
     else:
         state.put_meta("last", random.randrange(1000))
+
+
+def operate_on_partitions(log: PartitionLog, random: Random) -> None:
+    held = sorted(log.lineages())
+    what = random.choice(["append"] * 5 + ["adopt", "install", "trim", "trim"])
+    if what == "append":
+        append(log, tuple(random.sample(held, random.randint(1, len(held)))), random.randint(1, 3))
+    elif what == "adopt":
+        logs = [(partition, log.lineages()[partition].tail - random.randrange(5)) for partition in held]
+        log.adopt(b"formation %d" % random.randrange(99), log.adopted()[0] + 1, logs)
+    elif what == "install":
+        base = Cursor(random.randrange(40), random.randrange(400))
+        log.install(random.choice(PARTITIONS), base, log.adopted()[0])
+    else:
+        keep = [partition for partition in held if partition == held[0] or random.random() < 0.9]
+        log.trim_step(random.randrange(60), keep)
 
 
 def digest_of(directory: DataDirectory) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.core.epochs import Chunk, Epoch
 from holdfast.core.errors import StorageError
-from holdfast.storage.environment import Transaction
+from holdfast.storage.environment import Environment, Transaction
 from holdfast.storage.lmdb_log import TRIM_EPOCHS
 from holdfast.storage.log import LogOrderError
 from tests.storage.conformance import LmdbWorld, LogMachine, MemoryWorld, StateMachine, World
@@ -158,6 +159,78 @@ def test_a_staged_checkpoint_does_not_count_before_it_is_complete(world: World) 
 
     assert list(world.state.chunks()) == [(2, b"other")]
     assert world.state.record() == b"second"
+
+
+def test_a_prepared_checkpoint_waits_for_its_completion_in_any_life(world: World) -> None:
+    world.state.stage(5, [b"one"])
+    world.state.stage(5, [b"two"])
+    world.state.prepare(5, b"prepared")
+    for _ in range(2):
+        world.restart()
+        assert world.state.prepared() == (5, b"prepared")
+        assert (world.state.checkpoint(), world.state.manifest(), list(world.state.chunks())) == (0, [], [])
+        assert world.state.size().chunks == 0
+    world.state.complete(5, b"complete", 5)
+    assert world.state.prepared() is None
+    world.restart()
+
+    assert world.state.prepared() is None
+    assert (world.state.checkpoint(), world.state.record()) == (5, b"complete")
+    assert list(world.state.chunks()) == [(5, b"one"), (5, b"two")]
+
+
+@pytest.mark.parametrize("how", ["abandon", "stage", "prepare", "complete"])
+def test_a_prepared_checkpoint_is_dropped_for_another(world: World, how: str) -> None:
+    world.state.stage(1, [b"old"])
+    world.state.complete(1, b"first", 0)
+    world.state.stage(2, [b"prepared"])
+    world.state.prepare(2, b"second")
+    world.restart()
+    if how == "abandon":
+        world.state.abandon()
+    elif how == "stage":
+        world.state.stage(3, [b"staged"])
+    elif how == "prepare":
+        world.state.prepare(3, b"third")
+    else:
+        world.state.complete(3, b"third", 0)
+    expected = (3, b"third") if how == "prepare" else None
+    assert world.state.prepared() == expected
+    world.restart()
+
+    assert world.state.prepared() == expected
+    kept = [(1, 1), (3, 0)] if how == "complete" else [(1, 1)]
+    assert world.state.manifest() == kept
+    assert list(world.state.chunks()) == [(1, b"old")]
+
+
+def test_what_is_prepared_is_whole(world: World) -> None:
+    world.state.prepare(2, b"")
+
+    with pytest.raises(AssertionError, match="whole"):
+        world.state.stage(2, [b"more"])
+    with pytest.raises(AssertionError, match="once"):
+        world.state.prepare(2, b"again")
+
+
+def test_epochs_appended_while_they_are_read_are_left_for_the_next_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = LmdbWorld(tmp_path / "data")
+    world.log.append([epoch(1)])
+    original = Environment.read
+
+    @contextmanager
+    def read(environment: Environment) -> Iterator[Transaction]:
+        with original(environment) as transaction:
+            monkeypatch.setattr(Environment, "read", original)
+            world.log.append([epoch(2)])  # as the writer's thread may, behind the reader's back
+            yield transaction
+
+    monkeypatch.setattr(Environment, "read", read)
+    assert world.log.read(0, MEBIBYTE) == [epoch(1)]
+    assert world.log.read(1, MEBIBYTE) == [epoch(2)]
+    world.close()
 
 
 def test_every_life_draws_a_greater_incarnation(world: World) -> None:

@@ -18,7 +18,7 @@ from tests.repository import ROOT
 from tests.storage.contents import fill
 from tests.storage.images import Disk, choose, events
 
-OPERATIONS = 120
+OPERATIONS = 200
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler for the shim that logs LMDB's writes")
 

@@ -51,12 +51,17 @@ def sample(template: Path, count: int, seed: int) -> list[Flip]:
     sizes = files(template)
     flips = []
     for _ in range(count):
-        name = random.choice(["log/data.mdb", "state/data.mdb"] * 5 + [*sizes])
+        name = random.choice(["log/data.mdb", "state/data.mdb", "partitions/data.mdb"] * 5 + [*sizes])
         offset = random.randrange(sizes[name])
         if random.random() < 0.33:
             offset = min(sizes[name] - 1, offset // PAGE * PAGE + random.randrange(160))
         flips.append((name, offset, random.choice([1 << random.randrange(8), random.randrange(1, 256)])))
     return flips
+
+
+def open_all(path: Path) -> None:
+    with DataDirectory.open(path, create=True, wait=0) as directory:
+        directory.partitions()
 
 
 def wrong(lines: list[str]) -> list[str]:
@@ -71,10 +76,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sample_of_flipped_bytes_is_harmless_or_reported(template: Path) -> None:
-    lines = flip(template, sample(template, 150, seed=1))
+    lines = flip(template, sample(template, 200, seed=1))
 
     assert wrong(lines) == []
-    assert sum(" damaged: " in line for line in lines) > 40
+    for name in ("log/", "state/", "partitions/"):
+        assert sum(line.startswith(name) and " damaged: " in line for line in lines) > 10
     assert sum(" same" in line for line in lines) > 20
 
 
@@ -82,7 +88,7 @@ def test_the_newer_meta_page_damaged_is_no_way_back_to_the_older(template: Path)
     transaction = 16 + 24 + 2 * 48 + 8  # where the number of the transaction stands in a meta page
     flips = [
         (f"{name}/data.mdb", page * PAGE + transaction + byte, mask)
-        for name in ("log", "state")
+        for name in ("log", "state", "partitions")
         for page in (0, 1)
         for byte in (0, 1, 7)
         for mask in (1, 2, 8, 255)
@@ -114,7 +120,7 @@ def test_thousands_of_flipped_bytes_are_harmless_or_reported(template: Path, see
 def test_every_byte_of_the_first_pages_may_flip(template: Path) -> None:
     flips = [
         (f"{name}/data.mdb", page * PAGE + at, 1 << (at % 8))
-        for name in ("log", "state")
+        for name in ("log", "state", "partitions")
         for page in range(2)
         for at in range(200)
     ]
@@ -122,27 +128,29 @@ def test_every_byte_of_the_first_pages_may_flip(template: Path) -> None:
     assert wrong(flip(template, flips)) == []
 
 
-@pytest.mark.parametrize("name", ["format", "marks", "log/data.mdb", "state/data.mdb"])
+@pytest.mark.parametrize(
+    "name", ["format", "marks", "partitions.marks", "log/data.mdb", "state/data.mdb", "partitions/data.mdb"]
+)
 def test_a_missing_file_is_damage_and_never_a_new_directory(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "data")
     (tmp_path / "data" / name).unlink()
 
     with pytest.raises(DamagedError, match="missing"):
-        DataDirectory.open(tmp_path / "data", create=True)
+        open_all(tmp_path / "data")
     assert any("missing" in problem for problem in inspect(tmp_path / "data").problems)
 
 
-@pytest.mark.parametrize("name", ["log", "state"])
+@pytest.mark.parametrize("name", ["log", "state", "partitions"])
 def test_an_environment_of_another_directory_is_refused(tmp_path: Path, name: str) -> None:
     for folder in ("one", "two"):
         fill(tmp_path / folder)
     (tmp_path / "one" / name / "data.mdb").replace(tmp_path / "two" / name / "data.mdb")
 
     with pytest.raises(DamagedError, match="another data directory"):
-        DataDirectory.open(tmp_path / "two", create=False)
+        open_all(tmp_path / "two")
 
 
-@pytest.mark.parametrize("name", ["log", "state"])
+@pytest.mark.parametrize("name", ["log", "state", "partitions"])
 def test_a_file_cut_short_is_damage(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "data")
     data = tmp_path / "data" / name / "data.mdb"
@@ -151,7 +159,7 @@ def test_a_file_cut_short_is_damage(tmp_path: Path, name: str) -> None:
         with data.open("r+b") as file:
             file.truncate(kept)
         with pytest.raises(DamagedError, match=name):
-            DataDirectory.open(tmp_path / "data", create=False)
+            open_all(tmp_path / "data")
 
 
 def test_inspect_goes_on_behind_the_first_problem(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +18,7 @@ from holdfast.core.errors import DamagedError, DirectoryInUseError, FormatError,
 from holdfast.storage import directory as directory_module
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.inspection import inspect, to_json, to_lines
+from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
 from tests.repository import ROOT
 from tests.storage.contents import epoch, fill
 
@@ -146,12 +147,31 @@ def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
     ]
     assert report.checkpoints == [(1, 4, 7510), (2, 4, 7510)]
     assert report.rows == {step: sum(n % 3 == step and n % 7 != 0 for n in range(600)) for step in range(3)}
+    assert (report.prepared, report.adopted) == (3, 3)
+    assert [(log.partition, log.held, log.adopted) for log in report.partition_logs] == [
+        (0, True, 3),
+        (1, True, 3),
+        (2, False, 0),
+        (3, True, 3),
+    ]
     assert to_lines(report)[-1] == "every digest matches"
     assert to_json(report)["tail"] == 60
     assert {p: p.read_bytes() for p in before} == before
+    with DataDirectory.open(tmp_path / "data", create=False) as opened:
+        logs = opened.partitions()
+        assert [log.rows for log in report.partition_logs] == [len(list(logs.rows(p))) for p in range(4)]
+        assert sum(log.entry_bytes for log in report.partition_logs) == logs.size().entry_bytes
 
 
-def kill_at_line(path: Path, nth: int) -> bool:
+def open_data(path: Path) -> None:
+    DataDirectory.open(path, create=True, wait=0).partitions()
+
+
+def open_coordinator(path: Path) -> None:
+    LmdbCoordinatorStore.open(path, create=True, wait=0)
+
+
+def kill_at_line(path: Path, nth: int, opening: Callable[[Path], None] = open_data) -> bool:
     """Open `path` in a child that is gone before the nth line of storage's code; return whether it ended
     before.
     """
@@ -169,7 +189,7 @@ def kill_at_line(path: Path, nth: int) -> bool:
             return trace
 
         sys.settrace(trace)
-        DataDirectory.open(path, create=True, wait=0)
+        opening(path)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -187,8 +207,10 @@ def killed_creations_are_completed(tmp_path: Path, stride: int) -> int:
             assert all("missing" not in problem for problem in inspect_if_begun(path))
         with DataDirectory.open(path, create=True, wait=0) as opened:
             opened.log.append([epoch(1)])
+            opened.partitions().adopt(b"one", 1, [(0, 0)])
         with DataDirectory.open(path, create=False, wait=0) as opened:
             assert opened.log.read(0, 1) == [epoch(1)]
+            assert opened.partitions().adopted() == (1, b"one")
         nth += stride
     return nth // stride
 
@@ -204,6 +226,38 @@ def test_a_creation_killed_anywhere_is_completed(tmp_path: Path) -> None:
     assert killed_creations_are_completed(tmp_path, stride=11) > 20
 
 
+def test_a_coordinators_creation_killed_anywhere_is_completed(tmp_path: Path) -> None:
+    nth = 1
+    while not kill_at_line(tmp_path / f"store-{nth}", nth, open_coordinator):
+        with LmdbCoordinatorStore.open(tmp_path / f"store-{nth}", create=True, wait=0) as store:
+            assert store.life() in (1, 2)
+            store.put(b"record")
+        with LmdbCoordinatorStore.open(tmp_path / f"store-{nth}", create=False, wait=0) as store:
+            assert store.record() == b"record"
+        nth += 7
+
+    assert nth > 100
+
+
 @pytest.mark.nightly
 def test_a_creation_killed_at_any_line_is_completed(tmp_path: Path) -> None:
     assert killed_creations_are_completed(tmp_path, stride=1) > 200
+
+
+def test_a_directory_of_one_worker_has_no_partition_log_until_it_is_asked_for(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data", create=True) as opened:
+        assert not (tmp_path / "data" / "partitions").exists()
+        assert opened.partitions() is opened.partitions()
+    assert (tmp_path / "data" / "partitions").exists()
+
+    assert inspect(tmp_path / "data").problems == []
+
+
+def test_a_coordinators_directory_is_no_data_directory(tmp_path: Path) -> None:
+    LmdbCoordinatorStore.open(tmp_path / "coordinator", create=True).close()
+    DataDirectory.open(tmp_path / "data", create=True).close()
+
+    with pytest.raises(UsageError, match="is a coordinator directory, not a data directory"):
+        DataDirectory.open(tmp_path / "coordinator", create=True)
+    with pytest.raises(UsageError, match="is a data directory, not a coordinator directory"):
+        LmdbCoordinatorStore.open(tmp_path / "data", create=True)

@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from holdfast.core.epochs import Chunk, Epoch
+from holdfast.core.epochs import Chunk, Epoch, LogEntry
 from holdfast.core.errors import DiskFullError
 from holdfast.storage.directory import DataDirectory
+from holdfast.storage.partition_log import PartitionLog
 from tests.repository import ROOT
 
 # Appends until the disk is full, with no more than a limit for a file where there is one; prints the tail.
@@ -23,21 +25,24 @@ import resource, sys
 from pathlib import Path
 from holdfast.core.errors import DiskFullError
 from holdfast.storage.directory import DataDirectory
-from tests.storage.test_disk_full import epoch
+from tests.storage.test_disk_full import append, end, epoch
 limit = int(sys.argv[2])
 directory = DataDirectory.open(sys.argv[1], create=True)
+directory.partitions().adopt(b"one", 1, [(0, 0), (1, 0)])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
     while True:
         if sys.argv[3] == "log":
             directory.log.append([epoch(directory.log.tail() + 1)])
+        elif sys.argv[3] == "partitions":
+            append(directory.partitions())
         else:
             number = directory.state.checkpoint() + 1
             directory.state.stage(number, [epoch(number).chunks[0].raw])
             directory.state.complete(number, b"%d" % number, 0)
 except DiskFullError:
-    print(directory.log.tail(), directory.state.checkpoint())
+    print(directory.log.tail() + end(directory.partitions()), directory.state.checkpoint())
 """
 SPACE = 6 << 20
 
@@ -45,6 +50,19 @@ SPACE = 6 << 20
 def epoch(number: int) -> Epoch:
     raw = number.to_bytes(4) * 10_000
     return Epoch(number, 1, number, (Chunk(0, number, 1, number, None, False, raw),))
+
+
+def entry(number: int) -> LogEntry:
+    return LogEntry(number, 1, number, replace(epoch(number).chunks[0], first=number - 1))
+
+
+def end(log: PartitionLog) -> int:
+    """The last epoch of the log that is filled."""
+    return log.lineages()[0].tail
+
+
+def append(log: PartitionLog) -> None:
+    log.append([entry(end(log) + 1)])
 
 
 def fill_up(path: Path, what: str, limit: int) -> tuple[int, int]:
@@ -57,13 +75,18 @@ def fill_up(path: Path, what: str, limit: int) -> tuple[int, int]:
 
 def check_complete(path: Path, tail: int, checkpoint: int) -> None:
     with DataDirectory.open(path, create=False) as directory:
-        assert (directory.log.tail(), directory.state.checkpoint()) == (tail, checkpoint)
-        for number in range(1, tail + 1):
-            assert directory.log.read(number - 1, 1) == [epoch(number)]
+        log, logs = directory.log, directory.partitions()
+        assert (log.tail() + end(logs), directory.state.checkpoint()) == (tail, checkpoint)
+        for number in range(1, log.tail() + 1):
+            assert log.read(number - 1, 1) == [epoch(number)]
+        for number in range(1, end(logs) + 1):
+            assert logs.read(0, number - 1, 1) == [entry(number)]
         assert [chunk for _, chunk in directory.state.chunks()] == [
             epoch(number).chunks[0].raw for number in range(1, checkpoint + 1)
         ]
-        directory.log.append([epoch(tail + 1)])
+        log.append([epoch(log.tail() + 1)])
+        append(logs)
+        logs.adopt(b"two", 2, [(1, 0)])
         directory.state.stage(checkpoint + 1, [b"more"])
         directory.state.complete(checkpoint + 1, b"more", 0)
 
@@ -79,7 +102,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("what", ["log", "state"])
+@pytest.mark.parametrize("what", ["log", "state", "partitions"])
 def test_a_full_file_system_loses_nothing_and_is_no_other_error(small_disk: Path, what: str) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(SPACE // 3))
@@ -90,24 +113,28 @@ def test_a_full_file_system_loses_nothing_and_is_no_other_error(small_disk: Path
     check_complete(small_disk / "data", tail, checkpoint)
 
 
+@pytest.mark.parametrize("filled", ["log", "partitions"])
 @pytest.mark.parametrize("what", ["log", "state"])
-def test_the_log_leaves_room_for_a_last_checkpoint(small_disk: Path, what: str) -> None:
-    fill_up(small_disk / "data", "log", 0)
+def test_the_log_leaves_room_for_a_last_checkpoint(small_disk: Path, what: str, filled: str) -> None:
+    fill_up(small_disk / "data", filled, 0)
     if what == "log":
         with pytest.raises(DiskFullError):
-            fill_and_close(small_disk / "data")
+            fill_and_close(small_disk / "data", filled)
     else:
         with DataDirectory.open(small_disk / "data", create=False) as directory:
             directory.state.stage(1, [bytes(50_000)])
             directory.state.complete(1, b"last", 0)
 
 
-def fill_and_close(path: Path) -> None:
+def fill_and_close(path: Path, what: str) -> None:
     with DataDirectory.open(path, create=False) as directory:
-        directory.log.append([epoch(directory.log.tail() + 1)])
+        if what == "log":
+            directory.log.append([epoch(directory.log.tail() + 1)])
+        else:
+            append(directory.partitions())
 
 
-@pytest.mark.parametrize("what", ["log", "state"])
+@pytest.mark.parametrize("what", ["log", "state", "partitions"])
 def test_a_file_that_may_not_grow_loses_nothing(tmp_path: Path, what: str) -> None:
     tail, checkpoint = fill_up(tmp_path / "data", what, 2 << 20)
     assert tail + checkpoint > 10

@@ -101,6 +101,7 @@ class Process:
         self.given: dict[int, int] = {}
         self.written: dict[int, int] = {}
         self.ended: Any = None
+        self.status: Status | None = None  # the last one told
         self.hear(chas.Booted(cluster.now, node, self.disk.incarnation, self.disk.found()))
 
     def hear(self, event: Any) -> None:
@@ -117,7 +118,7 @@ class Process:
             case cdo.SendPeer(to, envelope):
                 self.cluster.post(self.node, to, envelope)
             case cdo.SendStatus(status):
-                self.cluster.statuses[self.node] = status
+                self.cluster.statuses[self.node] = self.status = status
             case cdo.Quiesce():
                 self._quiesce()
             case do.Finish() | cdo.Restart():
@@ -319,7 +320,12 @@ class Cluster:
     # --- the coordinator
 
     def start_coordinator(self) -> None:
+        """A new life of the coordinator: workers connect to it, and say again what they said last."""
         self.stores.clear()
+        self.orders.clear()
+        for node, process in self.processes.items():
+            if process is not None and process.status is not None:
+                self.statuses[node] = process.status
         self.kept = replace(self.kept, life=self.kept.life + 1)
         self.coordinator = self.make_coordinator()
         self.tell_coordinator(hears.Started(self.now, self.kept))
