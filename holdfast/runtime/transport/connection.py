@@ -1,0 +1,156 @@
+"""One authenticated connection: reads, writes, and ends by itself when the other side falls silent.
+
+Invariant: `run` gives the reason why it ended, and never raises for what the other side or the network does; the stream
+is closed then. Messages are given on in the order in which they were sent, and only while nothing was wrong before.
+Not here: how it came about (dialer, listener), and what a message means (peers, control).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from holdfast.core.errors import FrameError
+from holdfast.runtime.transport.bell import Bell
+from holdfast.runtime.transport.framing import FrameReader, FrameWriter, Part
+from holdfast.runtime.transport.handshake import Session
+from holdfast.runtime.transport.inflow import Inflow
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.outbox import Message, Outbox
+
+BEAT: Final = 0  # the channel of empty messages that only say: I am here
+READ_BYTES: Final = 1 << 16
+WRITE_BYTES: Final = 1 << 16  # smaller pieces are joined to about this much, larger ones are sent as they are
+
+OnMessage = Callable[[int, bytes], None]
+
+
+class Connection:
+    """Both directions of one stream. Made and run inside trio."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        session: Session,
+        *,
+        outbox: Outbox,
+        bell: Bell,
+        on_message: OnMessage,
+        inflow: Inflow,
+        limits: Limits,
+        on_slow: Callable[[bool], None] = lambda slow: None,
+    ) -> None:
+        """`bell` is what `outbox` rings. `on_message` may raise FrameError, which ends the connection."""
+        self.session = session
+        self._stream = stream
+        self._outbox = outbox
+        self._bell = bell
+        self._on_message = on_message
+        self._on_slow = on_slow
+        self._inflow = inflow
+        self._limits = limits
+        self._reader = FrameReader(session.receiving, limits.message_bytes_max)
+        self._writer = FrameWriter(session.sending)
+        self._scope = trio.CancelScope()
+        self._reason = ""
+        self._heard = trio.current_time()
+        self._reading = True
+
+    def end(self, reason: str) -> None:
+        """Make it end, for this reason if there was none before."""
+        self._reason = self._reason or reason
+        self._scope.cancel()
+
+    async def run(self, first: Sequence[Message] = ()) -> str:
+        """Exchange messages, these before those of the outbox, until it ends; gives why."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guarded, self._read)
+                    nursery.start_soon(self._guarded, self._write, first)
+                    nursery.start_soon(self._watch)
+        finally:
+            self._on_slow(False)
+            await trio.aclose_forcefully(self._stream)
+        return self._reason
+
+    async def _guarded(self, task: Callable[..., object], *arguments: object) -> None:
+        try:
+            await task(*arguments)  # type: ignore[misc]
+        except FrameError as error:
+            self.end(str(error))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.end(f"the connection broke: {error.__cause__ or error}")
+
+    async def _read(self) -> None:
+        while True:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                self.end("the other side closed the connection")
+                return
+            self._heard = trio.current_time()
+            for channel, message in self._reader.feed(data):
+                if channel != BEAT:
+                    self._on_message(channel, message)
+                elif message:
+                    raise FrameError("a beat that says something")
+            if self._inflow.is_full:
+                self._reading = False
+                await self._inflow.wait_room()
+                self._reading, self._heard = True, trio.current_time()
+
+    async def _write(self, first: Sequence[Message]) -> None:
+        messages = list(first)
+        while True:
+            messages = messages or self._outbox.take(WRITE_BYTES)
+            if not messages:
+                with trio.move_on_after(self._limits.beat_seconds) as waiting:
+                    await self._bell.wait()
+                if not waiting.cancelled_caught:
+                    continue
+                messages = [(BEAT, b"")]
+            for pieces in joined([p for channel, message in messages for p in self._writer.frames(channel, message)]):
+                await self._stream.send_all(pieces)
+            messages = []
+
+    async def _watch(self) -> None:
+        """Notice silence, and an outbox that does not empty."""
+        limits, interval = self._limits, min(self._limits.beat_seconds, self._limits.slow_seconds)
+        taken, moved, slow, before = -1, 0.0, False, trio.current_time()
+        while True:
+            await trio.sleep(interval)
+            now = trio.current_time()
+            if now - before > interval + limits.silence_seconds / 2:
+                self._heard = moved = now  # it was this process that stood still; what was sent meanwhile waits unread
+            before = now
+            if self._reading and now - self._heard > limits.silence_seconds:
+                self.end(f"nothing was heard for {limits.silence_seconds:g} s")
+                return
+            if taken != self._outbox.taken or not self._outbox.bytes_waiting:
+                taken, moved = self._outbox.taken, now
+            was_slow, slow = slow, (
+                self._outbox.bytes_waiting > limits.slow_bytes or now - moved > limits.slow_seconds
+            )
+            if slow != was_slow:
+                self._on_slow(slow)
+
+
+def joined(pieces: list[Part]) -> list[Part]:
+    """The same bytes in fewer pieces: small ones are joined, large ones not copied."""
+    made: list[Part] = []
+    small: list[Part] = []
+    size = 0
+    for piece in pieces:
+        if len(piece) < WRITE_BYTES:
+            small.append(piece)
+            size += len(piece)
+            if size < WRITE_BYTES:
+                continue
+        if small:
+            made.append(b"".join(small))
+            small, size = [], 0
+        if len(piece) >= WRITE_BYTES:
+            made.append(piece)
+    return [*made, b"".join(small)] if small else made

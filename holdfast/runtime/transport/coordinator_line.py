@@ -1,0 +1,118 @@
+"""A worker's connection to the coordinator: statuses up, orders and address books down, the newest of each.
+
+Whatever is lost here is said again, so that nothing needs to be told when the connection breaks: it is made again,
+begins with the registration, and goes on with the newest status. Invariant: an order is passed on only from the
+coordinator of the cluster that was joined first.
+Threads: `send` belongs to the engine, everything else to trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import trio
+
+from holdfast.core.errors import FrameError
+from holdfast.recovery.messages import Order, Status
+from holdfast.recovery.wire import FRAME_BYTES_MAX, pack_status, unpack_order
+from holdfast.replication.fields import to_text
+from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.bell import Bell
+from holdfast.runtime.transport.book import Entry, Registration, pack_registration, unpack_book
+from holdfast.runtime.transport.channels import BOOK, ORDER, REFUSAL, REGISTRATION, STATUS
+from holdfast.runtime.transport.complaints import Complaints
+from holdfast.runtime.transport.connection import Connection
+from holdfast.runtime.transport.dialer import Called, keep_calling
+from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role, Session
+from holdfast.runtime.transport.inflow import Inflow
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.outbox import Outbox
+
+
+class CoordinatorLine:
+    """Made and run inside trio."""
+
+    def __init__(
+        self,
+        own: Identity,
+        coordinator: Address,
+        secrets: tuple[bytes, ...],
+        limits: Limits,
+        *,
+        registration: Registration,
+        on_joined: Callable[[str], None],
+        on_order: Callable[[Order], None],
+        on_book: Callable[[tuple[Entry, ...]], None],
+        on_refused: Callable[[str], None],
+        report: Callable[[str], None],
+        random: Random,
+    ) -> None:
+        """`on_joined` is told the cluster, at every connection; the others what has come.
+
+        After `on_refused` nothing more comes: the coordinator has said why this worker can't take part.
+        """
+        self._own = replace(own, role=Role.WORKER)
+        self._called = Called(coordinator, Role.COORDINATOR)
+        self._secrets = secrets
+        self._limits = replace(limits, message_bytes_max=FRAME_BYTES_MAX)
+        self._registration = pack_registration(registration)
+        self._on_joined = on_joined
+        self._on_order = on_order
+        self._on_book = on_book
+        self._on_refused = on_refused
+        self._report = Complaints(report)
+        self._random = random
+        self._bell = Bell(trio.lowlevel.current_trio_token())
+        self._outbox = Outbox(self._bell.ring)
+        self._told = ""
+
+    def send(self, status: Status) -> None:
+        """Tell the coordinator, in place of what has not left yet. Any thread may call it."""
+        self._outbox.put_latest(STATUS, pack_status(status))
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        await keep_calling(
+            self._called,
+            lambda: self._own,
+            self._secrets,
+            self._limits,
+            self._random,
+            live=self._live,
+            on_lost=self._lose,
+        )
+
+    async def _live(self, stream: trio.SocketStream, session: Session) -> str:
+        if self._own.cluster == UNKNOWN_CLUSTER:
+            self._own = replace(self._own, cluster=session.peer.cluster)
+        if self._told:
+            self._report(f"the coordinator at {self._called.address} is there again")
+            self._told = ""
+        self._on_joined(session.peer.cluster)
+        connection = Connection(
+            stream,
+            session,
+            outbox=self._outbox,
+            bell=self._bell,
+            on_message=self._take,
+            inflow=Inflow(self._limits.inbox_bytes_max),
+            limits=self._limits,
+        )
+        return await connection.run(first=[(REGISTRATION, self._registration)])
+
+    def _lose(self, reason: str) -> None:
+        if reason != self._told:
+            self._report(f"the coordinator at {self._called.address} is lost: {reason}")
+            self._told = reason
+
+    def _take(self, channel: int, message: bytes) -> None:
+        if channel == ORDER:
+            self._on_order(unpack_order(message))
+        elif channel == BOOK:
+            self._on_book(unpack_book(message))
+        elif channel == REFUSAL:
+            self._on_refused(to_text(message))
+        else:
+            raise FrameError(f"a message of channel {channel} from the coordinator")

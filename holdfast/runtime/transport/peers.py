@@ -1,0 +1,259 @@
+"""The links of a worker: one connection to each peer that it dialed, one from each that dialed it.
+
+Messages go out on the connection that their sender dialed. Nothing is ever sent twice: when a connection breaks, what
+was under way or waiting is dropped, `LinkLost` is told, and a new connection is made for what comes later.
+Invariants: whatever was dropped, a `LinkLost` of that node follows it; an envelope is passed on only if its sender and
+incarnation are those that were proven; waiting bytes are bounded in both directions.
+Threads: `send` and `handled` belong to the engine, everything else to trio. What envelopes mean is the machine's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from random import Random
+
+import trio
+
+from holdfast.core.errors import FrameError
+from holdfast.replication import wire
+from holdfast.replication.messages import Envelope
+from holdfast.runtime.clock import now
+from holdfast.runtime.transport.bell import Bell
+from holdfast.runtime.transport.book import Entry
+from holdfast.runtime.transport.channels import ENVELOPE
+from holdfast.runtime.transport.complaints import Complaints
+from holdfast.runtime.transport.connection import Connection
+from holdfast.runtime.transport.dialer import Called, keep_calling
+from holdfast.runtime.transport.handshake import Identity, Role, Session
+from holdfast.runtime.transport.inflow import Inflow
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.listener import Listening
+from holdfast.runtime.transport.outbox import Outbox
+from holdfast.worker.cluster_events import LinkLost, PeerSent
+
+Post = Callable[[PeerSent | LinkLost], None]
+
+
+class _Link:
+    """What goes to one peer."""
+
+    def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+        self.bell = Bell(token)
+        self.outbox = Outbox(self.bell.ring)
+        self.entry: Entry | None = None  # None: nobody has said yet where it listens
+        self.calling: trio.CancelScope | None = None
+        self.connection: Connection | None = None
+        self.slow = False
+        self.told = ""  # the last reason reported, so that a peer that stays away is reported once
+
+
+class Peers:
+    """All links of one worker. Made and run inside trio."""
+
+    def __init__(
+        self,
+        own: Identity,
+        secrets: tuple[bytes, ...],
+        limits: Limits,
+        *,
+        post: Post,
+        report: Callable[[str], None],
+        random: Random,
+    ) -> None:
+        """`post` takes events for the machine, from trio's thread; `report` lines for people."""
+        self._own = own
+        self._secrets = secrets
+        self._limits = limits
+        self._post = post
+        self._report = Complaints(report)
+        self._random = random
+        self._inflow = Inflow(limits.inbox_bytes_max)
+        self._lock = threading.Lock()  # for the dict, which `send` reads and may add to
+        self._links: dict[str, _Link] = {}
+        self._guests: dict[str, Connection] = {}  # node -> the connection that it dialed
+        self._book: dict[str, Entry] = {}
+        self._nursery: trio.Nursery | None = None
+        self._token = trio.lowlevel.current_trio_token()
+
+    async def run(self, listening: Listening) -> None:
+        """Listen and call until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for node in self._book:
+                self._start_calling(node)
+            await listening.serve(
+                lambda: self._own,
+                self._secrets,
+                frozenset({Role.PEER}),
+                self._limits,
+                guest=self._have_guest,
+                report=self._report,
+            )
+
+    # --- for the engine
+
+    def send(self, node: str, envelope: Envelope) -> None:
+        """Send to a peer, behind what was sent before; never waits."""
+        packed = wire.pack(envelope)
+        link = self._links.get(node)
+        if link is None:
+            with self._lock:
+                link = self._links.setdefault(node, _Link(self._token))
+        waiting = link.outbox.put(ENVELOPE, packed)
+        if waiting > self._limits.queue_bytes_max:
+            try:
+                self._token.run_sync_soon(self._give_up, node, link)
+            except trio.RunFinishedError:
+                pass  # the process ends
+
+    def handled(self) -> None:
+        """The oldest `PeerSent` that was posted has been handled."""
+        self._inflow.handled()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a peer is slow, so that no more should be read from sources for now."""
+        return any(link.slow for link in list(self._links.values()))
+
+    def bytes_waiting(self) -> dict[str, int]:
+        """What waits to be sent, by node."""
+        return {node: link.outbox.bytes_waiting for node, link in list(self._links.items())}
+
+    # --- for trio
+
+    def know(self, book: Iterable[Entry]) -> None:
+        """This is where the workers of the cluster listen now; links to others are given up."""
+        found = {entry.node: entry for entry in book if entry.node != self._own.node}
+        before, self._book = self._book, found
+        for node in before:
+            if found.get(node) != before[node]:
+                self._stop_calling(node)
+        if self._nursery is not None:
+            for node in found:
+                if before.get(node) != found[node]:
+                    self._start_calling(node)
+
+    def _link(self, node: str) -> _Link:
+        with self._lock:
+            return self._links.setdefault(node, _Link(self._token))
+
+    def _start_calling(self, node: str) -> None:
+        assert self._nursery is not None
+        entry, link = self._book[node], self._link(node)
+        link.calling = trio.CancelScope()
+        self._nursery.start_soon(self._keep_calling, entry, link, link.calling)
+
+    async def _keep_calling(self, entry: Entry, link: _Link, scope: trio.CancelScope) -> None:
+        called = Called(entry.address, Role.PEER, entry.node, entry.incarnation)
+
+        async def live(stream: trio.SocketStream, session: Session) -> str:
+            if link.told:
+                self._report(f"the link to node {entry.node} at {entry.address} is there again")
+                link.told = ""
+            link.connection = Connection(
+                stream,
+                session,
+                outbox=link.outbox,
+                bell=link.bell,
+                on_message=_refuse,
+                inflow=self._inflow,
+                limits=self._limits,
+                on_slow=lambda slow: self._note_slow(entry, link, slow),
+            )
+            return await link.connection.run()
+
+        with scope:
+            await keep_calling(
+                called,
+                lambda: self._own,
+                self._secrets,
+                self._limits,
+                self._random,
+                live=live,
+                on_lost=lambda reason: self._lose(entry, link, reason),
+            )
+
+    def _lose(self, entry: Entry, link: _Link, reason: str) -> None:
+        link.connection = None
+        link.outbox.clear()
+        if link.told != reason:
+            self._report(f"the link to node {entry.node} at {entry.address} is lost: {reason}")
+            link.told = reason
+        self._post(LinkLost(now(), entry.node))
+
+    def _stop_calling(self, node: str) -> None:
+        """Nobody of this incarnation is to be reached there any more."""
+        link = self._link(node)
+        if link.calling is not None:
+            link.calling.cancel()
+        link.calling = link.connection = None
+        link.outbox.clear()
+        link.told = ""
+        self._post(LinkLost(now(), node))
+
+    def _give_up(self, node: str, link: _Link) -> None:
+        """More waits than may."""
+        waiting = link.outbox.bytes_waiting
+        if waiting <= self._limits.queue_bytes_max:
+            return  # dropped meanwhile
+        if link.connection is not None:
+            link.connection.end(f"{waiting} bytes wait for it, more than it may be behind")
+        else:
+            link.outbox.clear()
+            self._post(LinkLost(now(), node))
+
+    def _note_slow(self, entry: Entry, link: _Link, slow: bool) -> None:
+        if slow and not link.slow:
+            waiting = link.outbox.bytes_waiting
+            self._report(f"node {entry.node} at {entry.address} is slow: {waiting} bytes wait for it")
+        link.slow = slow
+
+    async def _have_guest(self, stream: trio.SocketStream, session: Session) -> None:
+        """A peer has dialed: it sends, we listen."""
+        peer = session.peer
+        entry, former = self._book.get(peer.node), self._guests.get(peer.node)
+        latest = max(
+            entry.incarnation if entry is not None else 0,
+            former.session.peer.incarnation if former is not None else 0,
+        )
+        if peer.incarnation < latest:
+            raise FrameError(f"it is an earlier life of node {peer.node}")
+        bell = Bell(self._token)
+        connection = Connection(
+            stream,
+            session,
+            outbox=Outbox(bell.ring),  # for beats alone
+            bell=bell,
+            on_message=lambda channel, message: self._take(session, channel, message),
+            inflow=self._inflow,
+            limits=self._limits,
+        )
+        self._guests[peer.node] = connection
+        if former is not None:
+            former.end("")
+            if former.session.peer.incarnation == peer.incarnation:
+                # Before anything of the new connection is read: what the old one lost was lost before that.
+                self._post(LinkLost(now(), peer.node))
+        reason = await connection.run()
+        if self._guests.get(peer.node) is not connection:
+            return
+        del self._guests[peer.node]
+        entry = self._book.get(peer.node)
+        if entry is None or entry.incarnation <= peer.incarnation:
+            self._report(f"the link from node {peer.node} is lost: {reason}")
+            self._post(LinkLost(now(), peer.node))
+
+    def _take(self, session: Session, channel: int, message: bytes) -> None:
+        if channel != ENVELOPE:
+            raise FrameError(f"a message of channel {channel} from a peer")
+        envelope = wire.unpack(message)
+        if (envelope.sender, envelope.incarnation) != (session.peer.node, session.peer.incarnation):
+            raise FrameError("an envelope in the name of another sender")
+        self._inflow.came(len(message))
+        self._post(PeerSent(now(), envelope))
+
+
+def _refuse(channel: int, message: bytes) -> None:
+    """Envelopes come on the connection that their sender dialed."""
+    raise FrameError(f"{len(message)} bytes on channel {channel} of a connection that only takes")
