@@ -181,6 +181,21 @@ def test_an_installed_log_begins_behind_its_base(world: PartitionWorld) -> None:
     assert [row.epoch for row in world.log.rows(0)] == [21, 22]
 
 
+def test_nothing_of_a_log_comes_back_that_was_replaced_or_dropped(world: PartitionWorld) -> None:
+    world.log.adopt(b"", 1, [(0, 0), (1, 0), (2, 0)])
+    for partition in (0, 1, 2):
+        world.log.append(entries(range(1, 9), partition=partition))
+    world.log.install(0, cursor(3), 1)  # behind an older base than the end of what was there
+    world.log.trim(2, [0, 2])
+    world.log.adopt(b"", 2, [(1, 30)])
+    world.log.append([entry(9, 0, partition=1, generation=2)])
+    world.restart()
+
+    assert world.log.read(0, 3, 9999) == []
+    assert world.log.read(1, 0, 9999) == [entry(9, 0, partition=1, generation=2)]
+    assert world.log.read(2, 2, 9999) == entries(range(3, 9), partition=2)
+
+
 def test_an_epoch_without_an_entry_is_no_place_that_a_cursor_names(world: PartitionWorld) -> None:
     world.log.adopt(b"", 1, [(0, 0)])
     world.log.append([entry(2, 0), entry(9, 1)])
