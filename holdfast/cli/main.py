@@ -27,6 +27,9 @@ COMMANDS = {
     "reference": ("holdfast.cli.referee", "reference"),
     "chaos": ("holdfast.cli.chaos", "chaos"),
     "inspect": ("holdfast.cli.inspecting", "inspect"),
+    "coordinator": ("holdfast.cli.cluster", "coordinator"),
+    "worker": ("holdfast.cli.cluster", "worker"),
+    "status": ("holdfast.cli.cluster", "status"),
 }
 LATER = ("holdfast.cli.options", "refuse")
 

@@ -11,14 +11,11 @@ import holdfast
 from holdfast.core.errors import UsageError
 
 # Commands that run user code as a worker does.
-WORKERS = frozenset({"run"})
+WORKERS = frozenset({"run", "worker", "coordinator"})
 LATER = {
-    "status": "how a running cluster is doing",
     "query": "the state of one key",
     "grow": "add workers to a running cluster",
     "shrink": "take workers out of a running cluster",
-    "coordinator": "form a cluster over several machines",
-    "worker": "join a cluster over several machines",
 }
 
 EXAMPLES = """\
@@ -38,6 +35,16 @@ Run an application until its inputs are worked off, or for ever if one is live. 
 where it stopped. Ctrl-C ends it cleanly: what was read is worked off and kept in a checkpoint; a second
 Ctrl-C ends it at once, which loses nothing either.
 """
+COORDINATOR_HELP = """\
+Form a cluster over several machines: workers join with 'holdfast worker APP --join HOST:PORT'. It keeps
+who is a member and who holds what, and is not on the way of messages. On one machine 'holdfast run APP
+--workers N' starts everything.
+"""
+WORKER_HELP = """\
+Join a cluster. Started again with the same data directory it takes part again; with an empty one it is a
+new worker.
+"""
+STATUS_HELP = "Say how a running cluster is doing: members, generation, what was decided and why."
 VERIFY_HELP = """\
 Run the application and the reference on the same input and compare all outputs byte by byte. Everything
 happens in a scratch folder: the application's own data and outputs are not touched. The last line of
@@ -75,6 +82,9 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
     inspect = _command(commands, "inspect", "look into a data directory", inspect_help, with_app=False)
     inspect.add_argument("data", metavar="DIR", type=Path)
     inspect.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    _add_coordinator(_command(commands, "coordinator", "form a cluster", COORDINATOR_HELP, with_app=with_app))
+    _add_worker(_command(commands, "worker", "join a cluster", WORKER_HELP, with_app=with_app))
+    _add_status(_command(commands, "status", "how a running cluster is doing", STATUS_HELP, with_app=False))
     _add_reference(_command(commands, "reference", None, "", with_app=with_app))
     for name, text in LATER.items():
         _command(commands, name, f"{text} (comes later)", "", with_app=False)
@@ -96,13 +106,17 @@ def refuse(arguments: argparse.Namespace, app: object) -> NoReturn:
 
 
 def check_later(arguments: argparse.Namespace) -> None:
-    """Say that an option's value comes later."""
-    if arguments.workers != 1:
-        raise UsageError(f"--workers {arguments.workers}: this release runs one worker; several come later")
-    if arguments.backups:
-        raise UsageError(f"--backups {arguments.backups}: backups come later, with several workers")
-    if arguments.durability not in (None, "disk"):
-        raise UsageError(f"--durability {arguments.durability}: comes later, with backups; it is 'disk' now")
+    """Say that an option's value comes later, or can't be."""
+    if arguments.workers < 1:
+        raise UsageError(f"--workers {arguments.workers}: at least one worker is needed")
+    if arguments.backups and arguments.backups >= arguments.workers:
+        raise UsageError(
+            f"--backups {arguments.backups}: every copy lies on another worker, so this takes --workers "
+            f"{arguments.backups + 1} or more"
+        )
+    usual = "both" if arguments.backups else "disk"
+    if arguments.durability not in (None, usual):
+        raise UsageError(f"--durability {arguments.durability}: comes later; it is {usual!r} here")
 
 
 def _command(
@@ -118,10 +132,45 @@ def _command(
     return command
 
 
+def _add_process(command: argparse.ArgumentParser) -> None:
+    """What processes of a cluster have in common."""
+    command.add_argument("--data", type=Path, metavar="DIR", help="data directory of this process")
+    command.add_argument(
+        "--secret-file", type=Path, metavar="FILE", help="the cluster's secret; needed beyond this machine"
+    )
+    command.add_argument("--leashed", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--capture", type=Path, help=argparse.SUPPRESS)
+
+
+def _add_coordinator(command: argparse.ArgumentParser) -> None:
+    _add_process(command)
+    command.add_argument("--listen", required=True, metavar="HOST:PORT", help="where workers find it; port 0: any")
+    command.add_argument("--accept-code", action="store_true", help="do outstanding work again with changed code")
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="how many the first start waits for (1)")
+    command.add_argument("--backups", type=int, default=0, metavar="B", help="copies of every entity (0)")
+
+
+def _add_worker(command: argparse.ArgumentParser) -> None:
+    _add_process(command)
+    command.add_argument("--join", required=True, metavar="HOST:PORT", help="the coordinator")
+    command.add_argument("--listen", metavar="HOST:PORT", help="where other workers reach this one (127.0.0.1:0)")
+
+
+def _add_status(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, metavar="DIR", help="of the cluster, on this machine")
+    command.add_argument("--coordinator", metavar="HOST:PORT", help="where it listens")
+    command.add_argument("--secret-file", type=Path, metavar="FILE", help="the cluster's secret")
+    command.add_argument("--json", action="store_true", help="one JSON object on one line")
+
+
 def _add_cluster(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="how many worker processes (now: 1)")
-    command.add_argument("--backups", type=int, default=0, metavar="B", help="copies of every entity (now: 0)")
-    command.add_argument("--durability", choices=("disk", "backups", "both"), help="what durable means (now: disk)")
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="how many worker processes (1)")
+    command.add_argument(
+        "--backups", type=int, default=0, metavar="B", help="copies of every entity on other workers (0)"
+    )
+    command.add_argument(
+        "--durability", choices=("disk", "backups", "both"), help="what durable means (disk; with backups: both)"
+    )
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import gc
 from pathlib import Path
 
-from holdfast.cli import loading
+from holdfast.cli import cluster, loading
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     check_later(arguments)
     app = loading.load(arguments.app) if given is None else given
     app.check()
+    if arguments.workers > 1 or is_cluster(arguments.data or Path("holdfast-data") / app.name):
+        return cluster.run(arguments, app)
     data: Path = arguments.data or Path("holdfast-data") / app.name
     scratch: Path | None = arguments.capture
     if scratch is not None:
@@ -55,6 +57,11 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     if task.signal is not None and not task.engine.outcome.ended:
         return SIGNALLED + task.signal
     return 0
+
+
+def is_cluster(data: Path) -> bool:
+    """Whether a cluster has written there: then it is one again, whatever its number of workers."""
+    return (data / "coordinator").is_dir()
 
 
 def leave_outcome(scratch: Path, error: Exception | None) -> None:

@@ -54,10 +54,13 @@ class MemberLife:
         sinks: list[OpenSink],
         registry: TypeRegistry,
         probe: Probe,
+        inbox: queue.SimpleQueue[Any],
         send: Send,
+        handled: Callable[[Any], None],
     ) -> None:
+        """`handled` is told of every event that the machine is done with."""
         self.member = member
-        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.inbox = inbox
         self.failure: HoldfastError | None = None  # of a source
         self._node = node
         self._log = log
@@ -66,6 +69,7 @@ class MemberLife:
         self._sinks = sinks
         self._probe = probe
         self._send = send
+        self._handled = handled
         self._log_writer = MemberLogWriter(log, self.inbox.put)
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
         self._intakes: dict[int, Intake] = {}
@@ -102,8 +106,10 @@ class MemberLife:
         identity = self._state.identity()
         self._happened.append(cluster_events.Booted(now(), self._node, identity.incarnation, self._found()))
         while self._end is None:
-            for effect in self.member.handle(self._next_event()):
+            event = self._next_event()
+            for effect in self.member.handle(event):
                 self._carry_out_one(effect)
+            self._handled(event)
         return self._end
 
     def _carry_out_one(self, effect: effects.Effect | ClusterEffect) -> None:

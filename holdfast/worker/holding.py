@@ -86,7 +86,8 @@ class Holding:
     def _by_backups(self, rows: Rows) -> dict[Backups, Rows]:
         if not len(rows):
             return {}
-        if not self.keeps_undo:
+        # Also where no backups are wanted, a range on its way to another member has one.
+        if not any(self.holders[number].backups for number in self.primaries):
             return {(): rows}
         found: dict[Backups, Rows] = {}
         holders, range_of = self.holders, self.routes.range_of

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
 
 from holdfast.core.application import Application
-from holdfast.core.epochs import Cursor, EpochRow, Lineage, LogEntry
+from holdfast.core.epochs import EpochRow
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery import effects as bids
@@ -27,61 +27,9 @@ from holdfast.worker import effects as do
 from holdfast.worker import events as has
 from holdfast.worker.member import Member
 from holdfast.worker.settings import Settings
+from tests.worker.cluster_disk import Disk, PartitionLog
 
 STEPS_MAX = 400_000
-
-
-@dataclass
-class PartitionLog:
-    """One partition's log on one disk."""
-
-    adopted: int = 0
-    base: Cursor = field(default_factory=Cursor)
-    entries: list[LogEntry] = field(default_factory=list)
-    rows: dict[int, tuple[int, int, int, bool]] = field(default_factory=dict)
-
-    def cursor(self, epoch: int) -> Cursor:
-        assert epoch >= self.base.epoch
-        found = self.base
-        for entry in self.entries:
-            if entry.epoch <= epoch:
-                found = found.after(entry)
-        return replace(found, epoch=epoch)
-
-    def cut_off(self, upto: int) -> None:
-        self.entries = [e for e in self.entries if e.epoch <= upto]
-        self.rows = {e: row for e, row in self.rows.items() if e <= upto}
-
-    def append(self, entry: LogEntry) -> None:
-        assert entry.epoch > (self.entries[-1].epoch if self.entries else self.base.epoch)
-        self.entries.append(entry)
-        chunk = entry.chunk
-        self.rows[entry.epoch] = (entry.time, chunk.count, chunk.time, chunk.ended)
-
-    def lineage(self) -> Lineage:
-        spans: dict[int, int] = {}
-        for entry in self.entries:
-            spans[entry.generation] = entry.epoch
-        last = self.cursor(1 << 60)
-        tail = self.entries[-1].epoch if self.entries else self.base.epoch
-        return Lineage(self.adopted, self.base, tail, tuple(spans.items()), last.ended)
-
-
-@dataclass
-class Disk:
-    """What a node keeps over its lives."""
-
-    incarnation: int = 0
-    adopted: int = 0
-    logs: dict[int, PartitionLog] = field(default_factory=dict)
-    complete: tuple[int, bytes] | None = None
-    prepared: tuple[int, bytes] | None = None
-    chunks: list[tuple[int, bytes]] = field(default_factory=list)
-    staged: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def found(self) -> chas.Found:
-        logs = tuple((p, log.lineage()) for p, log in sorted(self.logs.items()))
-        return chas.Found(self.adopted, logs, self.complete, self.prepared)
 
 
 class Process:
@@ -255,7 +203,7 @@ class Cluster:
         self.stores: deque[Any] = deque()
         self.finish: bids.Finish | None = None
         self.kills = 0
-        self.trace: list[str] = []
+        self.paused: set[str] = set()  # processes that stand still, and know nothing of it
         self.start_coordinator()
         for node in self.disks:
             self.processes[node] = Process(self, node)
@@ -324,7 +272,9 @@ class Cluster:
         self.stores.clear()
         self.orders.clear()
         for node, process in self.processes.items():
-            if process is not None and process.status is not None:
+            if process is not None and isinstance(process.ended, do.Finish):
+                self.processes[node] = None
+            elif process is not None and process.status is not None:
                 self.statuses[node] = process.status
         self.kept = replace(self.kept, life=self.kept.life + 1)
         self.coordinator = self.make_coordinator()
@@ -358,6 +308,8 @@ class Cluster:
             if process is None:
                 choices.append(partial(self.start, node))
                 continue
+            if node in self.paused:
+                continue
             if process.answers:
                 choices.append(process.answer)
             else:
@@ -368,14 +320,18 @@ class Cluster:
                 choices.append(partial(self.order, node))
             if node in self.statuses:
                 choices.append(partial(self.report, node))
-        choices += [partial(self.deliver, link) for link, messages in self.links.items() if messages]
+        choices += [
+            partial(self.deliver, link)
+            for link, messages in self.links.items()
+            if messages and link[1] not in self.paused
+        ]
         if self.stores:
             choices.append(self.store)
         if not choices or self.random.random() < 0.02:
             self.now += 10
             self.tell_coordinator(hears.Ticked(self.now))
-            for process in self.processes.values():
-                if process is not None:
+            for node, process in self.processes.items():
+                if process is not None and node not in self.paused:
                     process.hear(has.Ticked(self.now))
             return
         self.random.choice(choices)()
@@ -410,18 +366,76 @@ class Cluster:
         self.kept = order.kept
         self.tell_coordinator(hears.Stored(self.now, order.ticket))
 
+    # --- faults
+
     def kill(self, node: str) -> None:
         """The process ends; others notice."""
         self.kills += 1
         self.processes[node] = None
+        self.paused.discard(node)
         self.statuses.pop(node, None)
         for link in self.links:
             if node in link:
                 self.links[link].clear()
+        self._miss(node)
+
+    def pause(self, node: str) -> None:
+        """The process stands still; others take it for dead. What it has sent is still on its way."""
+        process = self.processes[node]
+        if process is not None:
+            self.paused.add(node)
+            self._miss(node)
+
+    def resume(self, node: str) -> None:
+        """It goes on as if nothing had been; what it was sent meanwhile comes."""
+        self.paused.discard(node)
+        process = self.processes[node]
+        if process is not None and process.status is not None:
+            self.statuses[node] = process.status  # as connections are made anew
+
+    def _miss(self, node: str) -> None:
         for other, process in self.processes.items():
             if process is not None and other != node:
                 process.hear(chas.LinkLost(self.now, node))
         self.tell_coordinator(hears.WorkerLost(self.now, node))
+
+    def break_link(self, sender: str, to: str) -> None:
+        """A connection is reset: what was on its way is lost, and both ends notice."""
+        self.links.get((sender, to), deque()).clear()
+        self.links.get((to, sender), deque()).clear()
+        for node, other in ((sender, to), (to, sender)):
+            process = self.processes[node]
+            if process is not None:
+                process.hear(chas.LinkLost(self.now, other))
+
+    def repeat(self, link: tuple[str, str]) -> None:
+        """A message on its way comes twice, the second time after everything else."""
+        messages = self.links.get(link)
+        if messages:
+            messages.append(self.random.choice(messages))
+
+    def wipe(self, node: str) -> None:
+        """The disk is gone for good; whoever starts there is another node."""
+        self.kill(node)
+        del self.processes[node]
+        for epoch_rows in self.disks.pop(node).logs.items():
+            self.keep_rows(*epoch_rows)
+        name = f"{node}+"
+        self.disks[name], self.processes[name] = Disk(), None
+
+    def add(self, node: str) -> None:
+        """A node that was never there."""
+        self.disks[node], self.processes[node] = Disk(), None
+
+    def start_again(self) -> None:
+        """All processes have ended; another run begins."""
+        for node in self.processes:
+            self.processes[node] = None
+        self.links.clear()
+        self.statuses.clear()
+        self.paused.clear()
+        self.finish = None
+        self.start_coordinator()
 
 
 def channel_of(order: Any) -> str:

@@ -1,0 +1,127 @@
+"""`holdfast run --workers N`, `coordinator`, `worker` and `status`: from the arguments to a cluster's processes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import trio
+
+from holdfast.cli import loading
+from holdfast.cli.scratch import RunOutcome
+from holdfast.core.application import Application
+from holdfast.core.errors import UsageError
+from holdfast.runtime.capture import capture
+from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
+from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
+from holdfast.runtime.transport import secret
+from holdfast.runtime.transport.addresses import Address, parse
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.question import ask
+from holdfast.runtime.worker_process import WorkerOptions, WorkerProcess
+from holdfast.storage.files import write_whole
+
+
+def run(arguments: argparse.Namespace, app: Application) -> int:
+    """A whole cluster on this machine."""
+    data: Path = arguments.data or Path("holdfast-data") / app.name
+    options = SupervisorOptions(
+        data,
+        arguments.program,
+        () if getattr(arguments, "app", None) is None else (arguments.app,),
+        arguments.workers,
+        arguments.backups,
+        accept_code=arguments.accept_code,
+        debug=arguments.debug,
+        capture=arguments.capture,
+        seconds=arguments.seconds,
+        report=report,
+    )
+    supervisor = Supervisor(options)
+    code = supervisor.run()
+    if arguments.capture is not None and not (arguments.capture / "outcome.json").exists():
+        RunOutcome("", "", code).write(arguments.capture / "outcome.json")
+    if code == 0 and supervisor.signal is not None:
+        return 128 + supervisor.signal
+    return code
+
+
+def coordinator(arguments: argparse.Namespace, given: Application | None) -> int:
+    """Be the coordinator of a cluster."""
+    app = _load(arguments, given)
+    data: Path = arguments.data or Path("holdfast-data") / app.name
+
+    def on_listening(address: Address) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        write_whole(data / ADDRESS, str(address).encode())
+        report(f"coordinator: listening on {address}")
+
+    options = CoordinatorOptions(
+        data,
+        parse(arguments.listen),
+        arguments.workers,
+        arguments.backups,
+        secrets=secret.load(arguments.secret_file, os.environ),
+        accept_code=arguments.accept_code,
+        report=report,
+        on_listening=on_listening,
+    )
+    CoordinatorProcess(app, options).run()
+    return 0
+
+
+def worker(arguments: argparse.Namespace, given: Application | None) -> int:
+    """Be a worker of a cluster."""
+    app = _load(arguments, given)
+    joined = parse(arguments.join)
+    options = WorkerOptions(
+        arguments.data or Path("holdfast-data") / f"{app.name}-worker",
+        joined,
+        parse(arguments.listen) if arguments.listen is not None else Address("127.0.0.1", 0),
+        secrets=secret.load(arguments.secret_file, os.environ),
+        report=report,
+    )
+    process = WorkerProcess(app, options)
+    process.run()
+    if process.restart:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return 0
+
+
+def status(arguments: argparse.Namespace, given: Application | None) -> int:
+    """Say how a cluster is doing."""
+    if arguments.coordinator is not None:
+        address = parse(arguments.coordinator)
+    elif arguments.data is not None:
+        path = arguments.data / ADDRESS
+        if not path.exists():
+            raise UsageError(f"no cluster runs in {arguments.data}: {path} is not there")
+        address = parse(path.read_text())
+    else:
+        raise UsageError("say which cluster: --data DIR or --coordinator HOST:PORT")
+    secrets = secret.load(arguments.secret_file, os.environ)
+    found = json.loads(trio.run(ask, address, secrets, STATUS, Limits()))
+    print(json.dumps(found, indent=None if arguments.json else 2))
+    return 0
+
+
+def report(line: str) -> None:
+    """One line for people."""
+    print(f"holdfast: {line}", file=sys.stderr, flush=True)
+
+
+def _load(arguments: argparse.Namespace, given: Application | None) -> Application:
+    """The application, in a process that may be a supervisor's."""
+    if arguments.leashed:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=follow_leash, name="holdfast-leash", daemon=True).start()
+    app = loading.load(arguments.app) if given is None else given
+    app.check()
+    if arguments.capture is not None:
+        capture(app, arguments.capture / "engine")
+    return app

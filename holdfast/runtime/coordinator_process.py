@@ -1,0 +1,192 @@
+"""The coordinator of a cluster as a process: its store, its machine, and the workers and commands that connect to it.
+
+    coordinator/    the record that the machine must not forget
+    application/    what the application is, which inputs and outputs are its own (a data directory without data)
+
+Everything runs in trio's thread but the commits of the store, one at a time, on another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from holdfast.core.application import Application
+from holdfast.core.connector import is_live
+from holdfast.core.errors import ProcessingError
+from holdfast.core.plan import Plan
+from holdfast.core.types import TypeRegistry
+from holdfast.recovery import effects, events
+from holdfast.recovery.config import Config
+from holdfast.recovery.coordinator import Coordinator
+from holdfast.recovery.description import describe
+from holdfast.recovery.events import Kept
+from holdfast.recovery.wire import pack_kept, unpack_kept
+from holdfast.runtime.clock import now
+from holdfast.runtime.cluster_setup import ClusterSetup
+from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_inside
+from holdfast.runtime.ledger import enter, refuse_outputs
+from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.handshake import Identity, Role
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.listener import Listening
+from holdfast.runtime.transport.reception import Reception
+from holdfast.runtime.worker_process import SETUP, code_of
+from holdfast.storage.directory import DataDirectory
+from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
+
+TICK_SECONDS = 0.02
+STOP = b"stop"
+STATUS = b"status"
+LEAVE = b"leave "  # and the nodes, with spaces between
+CLEAN = "cluster-clean"  # meta record: the cluster ended, and nothing is to be worked off again
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorOptions:
+    """How to form a cluster."""
+
+    data: Path
+    listen: Address
+    workers: int
+    backups: int
+    secrets: tuple[bytes, ...] = ()
+    accept_code: bool = False
+    ranges: int = 1024
+    checkpoint_ms: int = 1000
+    limits: Limits = field(default_factory=Limits)
+    report: Callable[[str], None] = lambda line: None
+    on_listening: Callable[[Address], None] = lambda address: None
+
+
+class CoordinatorProcess:
+    """Runs the coordinator until the cluster has ended."""
+
+    def __init__(self, app: Application, options: CoordinatorOptions) -> None:
+        self.outcome: effects.Finish | None = None
+        self._app = app
+        self._options = options
+        self._tells: deque[effects.Tell] = deque()
+        self._waiting = ""
+
+    def run(self) -> None:
+        """Until the end; raises what the application ended with, if that was an error."""
+        trio.run(self._main)
+        if self.outcome is not None and self.outcome.error is not None:
+            raise ProcessingError(self.outcome.error)
+
+    async def _main(self) -> None:
+        options = self._options
+        adapt(self._app)
+        plan = Plan(self._app)
+        bind(plan, TypeRegistry(known_types(plan)))
+        refuse_inside(options.data, plan.sinks)
+        ledger = options.data / "application"
+        if not ledger.exists():
+            refuse_outputs(plan.sources, plan.sinks)
+        with (
+            LmdbCoordinatorStore.open(options.data / "coordinator", create=True) as store,
+            DataDirectory.open(ledger, create=True) as directory,
+        ):
+            packed = store.record()
+            kept = replace(Kept() if packed is None else unpack_kept(packed), life=store.life())
+            entry = enter(
+                *(self._app, directory.state),
+                sources=plan.sources,
+                sinks=plan.sinks,
+                stateful=plan.stateful,
+                may_contradict=kept.formation is not None and directory.state.get_meta(CLEAN) is not True,
+                accept_code=options.accept_code,
+            )
+            for note in entry.notes:
+                options.report(note)
+            directory.state.put_meta(CLEAN, False)
+            self._setup = ClusterSetup(
+                self._app.name, tuple(entry.partitions), options.backups, code_of(self._app)
+            ).pack()
+            live = any(is_live(step.source) for step in plan.sources)
+            config = Config(
+                workers=options.workers,
+                partitions=len(entry.partitions),
+                sinks=len(plan.sinks),
+                live=live,
+                ranges=options.ranges,
+                backups=options.backups,
+                checkpoint_ms=options.checkpoint_ms,
+            )
+            await self._serve(Coordinator(config), store, kept, directory.state.identity().directory)
+            directory.state.put_meta(CLEAN, True)
+
+    async def _serve(self, machine: Coordinator, store: LmdbCoordinatorStore, kept: Kept, cluster: str) -> None:
+        options = self._options
+        self._machine = machine
+        self._store = store
+        self._ended = trio.Event()
+        own = Identity(Role.COORDINATOR, cluster, os.urandom(16).hex(), kept.life)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._reception = Reception(
+                *(own, options.secrets, options.limits),
+                admit=lambda peer, registration: None,
+                on_status=lambda status: self._handle(events.Heard(now(), status)),
+                on_lost=lambda node, incarnation: self._handle(events.WorkerLost(now(), node, incarnation)),
+                answer=self._answer,
+                report=options.report,
+            )
+            listening = await Listening.open(options.listen, options.secrets)
+            options.on_listening(listening.address)
+            self._handle(events.Started(now(), kept))
+            nursery.start_soon(self._reception.run, listening)
+            nursery.start_soon(self._tick)
+            await self._ended.wait()
+            await trio.sleep(0.1)  # the last orders leave before the connections end
+            nursery.cancel_scope.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_SECONDS)
+            self._handle(events.Ticked(now()))
+
+    def _handle(self, event: Any) -> None:
+        for effect in self._machine.handle(event):
+            match effect:
+                case effects.Tell(node, order):
+                    self._reception.tell(node, order)
+                case effects.Store():
+                    self._nursery.start_soon(self._keep, effect)
+                case effects.Waiting(reason):
+                    self._waiting = reason
+                    if reason:
+                        self._options.report(reason)
+                case effects.Finish():
+                    self.outcome = effect
+                    self._ended.set()
+
+    async def _keep(self, order: effects.Store) -> None:
+        await trio.to_thread.run_sync(self._store.put, pack_kept(order.kept))
+        self._handle(events.Stored(now(), order.ticket))
+
+    def _answer(self, question: bytes) -> bytes:
+        """What commands and workers ask."""
+        if question == SETUP:
+            return self._setup
+        if question == STOP:
+            self._handle(events.StopAsked(now()))
+            return b"ok"
+        if question == STATUS:
+            return json.dumps(self._status()).encode()
+        if question.startswith(LEAVE):
+            nodes = tuple(question[len(LEAVE) :].decode().split())
+            self._handle(events.LeaveAsked(now(), nodes))
+            return b"ok"
+        return b""
+
+    def _status(self) -> dict[str, Any]:
+        return describe(self._machine) | {"waiting": self._waiting}

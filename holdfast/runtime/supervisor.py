@@ -1,0 +1,248 @@
+"""The supervisor: one command that is a whole cluster on this machine.
+
+    DIR/coordinator/ application/    the coordinator's (coordinator_process)
+    DIR/worker-1/ …                  one data directory for each worker
+
+It starts the coordinator and the workers as processes, starts again what dies, and passes a wish to stop on. It decides
+nothing that the promise rests on. Invariant: none of its processes outlives it; each holds the end of a pipe to it, and
+ends when that closes, however the supervisor ended.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from holdfast.core.errors import UsageError
+from holdfast.runtime.coordinator_process import LEAVE, STOP
+from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.addresses import parse as parse_address
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.question import ask
+from holdfast.storage.folder import DATA, read_format
+
+POLL_SECONDS = 0.01
+AGAIN_SECONDS = 0.1  # between the end of a process and its next start
+END_SECONDS = 10.0  # how long workers may take to end once the coordinator has
+ADDRESS = "coordinator.address"
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that is kept running."""
+
+    name: str
+    arguments: tuple[str, ...]
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+    code: int | None = None  # how it ended for good
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorOptions:
+    """What to run."""
+
+    data: Path
+    program: tuple[str, ...]  # this program, without arguments
+    target: tuple[str, ...]  # APP, or nothing where the program is the application
+    workers: int
+    backups: int
+    accept_code: bool = False
+    debug: bool = False
+    capture: Path | None = None
+    seconds: float | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    report: Callable[[str], None] = lambda line: None
+
+
+class Supervisor:
+    """Runs a cluster until it has ended."""
+
+    def __init__(self, options: SupervisorOptions) -> None:
+        self.signal: int | None = None
+        self.code = 0
+        self._options = options
+        self._address: Address | None = None
+        self._children: list[Child] = []
+        self._over: trio.Event | None = None
+
+    def run(self) -> int:
+        """The exit code of the cluster."""
+        refuse_single(self._options.data)
+        self._options.data.mkdir(parents=True, exist_ok=True)
+        (self._options.data / ADDRESS).unlink(missing_ok=True)
+        try:
+            trio.run(self._main)
+        finally:
+            for child in self._children:
+                if child.process is not None:
+                    child.process.kill()
+                    child.process.wait()
+        return self.code
+
+    async def _main(self) -> None:
+        self._over = trio.Event()
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear, signals)
+                if self._options.seconds is not None:
+                    nursery.start_soon(self._stop_after, self._options.seconds)
+                coordinator = Child("coordinator", self._coordinator_arguments(Address("127.0.0.1", 0)))
+                self._children.append(coordinator)
+                nursery.start_soon(self._keep, coordinator)
+                if await self._find_address(coordinator):
+                    self._start_workers(nursery)
+                await self._over.wait()
+                await self._wait_for_workers()
+                nursery.cancel_scope.cancel()
+
+    # --- processes
+
+    def _coordinator_arguments(self, listen: Address) -> tuple[str, ...]:
+        options = self._options
+        accept = ("--accept-code",) if options.accept_code else ()
+        return (
+            *("coordinator", *options.target, "--listen", str(listen), "--data", str(options.data)),
+            *("--workers", str(options.workers), "--backups", str(options.backups), *accept),
+        )
+
+    def _start_workers(self, nursery: trio.Nursery) -> None:
+        options = self._options
+        found = [int(path.name.removeprefix("worker-")) for path in options.data.glob("worker-*")]
+        # Those beyond the number that is wanted hold what others will take over: they take part, and then leave.
+        for number in range(1, max([options.workers, *found]) + 1):
+            path = options.data / f"worker-{number}"
+            if number > options.workers and not path.exists():
+                continue
+            child = Child(
+                f"worker {number}",
+                ("worker", *options.target, "--join", str(self._address), "--data", str(path)),
+            )
+            self._children.append(child)
+            nursery.start_soon(self._keep, child)
+            if number > options.workers:
+                nursery.start_soon(self._release, child, path)
+
+    async def _release(self, child: Child, path: Path) -> None:
+        """Have a worker leave that is one too many; its directory goes once it holds nothing."""
+        node = read_format(path, DATA)
+        assert self._address is not None
+        assert self._over is not None
+        while child.code is None and not self._over.is_set():
+            await self._tell(LEAVE + (node or "").encode())
+            await trio.sleep(1.0)
+        if child.code == 0 and not self._over.is_set():
+            shutil.rmtree(path)
+
+    async def _keep(self, child: Child) -> None:
+        """Start a process, and again whenever it dies."""
+        assert self._over is not None
+        options = self._options
+        while not self._over.is_set():
+            debug = ("--debug",) if options.debug else ()
+            capture = ("--capture", str(options.capture)) if options.capture is not None else ()
+            child.starts += 1
+            child.process = self._start([*options.program, *child.arguments, "--leashed", *capture, *debug])
+            code = await self._wait(child.process)
+            if code >= 0:
+                self._ended(child, code)
+                return
+            options.report(f"{child.name} was ended by {signal.Signals(-code).name}; it is started again")
+            await trio.sleep(AGAIN_SECONDS)
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """A process that ends with this one; a Ctrl-C is for this one alone."""
+        environment = os.environ | self._options.environment
+        return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+
+    @staticmethod
+    async def _wait(process: subprocess.Popen[bytes]) -> int:
+        return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+
+    def _ended(self, child: Child, code: int) -> None:
+        """A process has ended of itself: the cluster's end, or an error that another start would meet again."""
+        child.code = code
+        if child.name == "coordinator" or code != 0:
+            self.code = self.code or code
+            assert self._over is not None
+            self._over.set()
+
+    async def _wait_for_workers(self) -> None:
+        """The coordinator has ended; workers have heard why, or will not hear any more."""
+        with trio.move_on_after(END_SECONDS if self.code == 0 else 1.0):
+            for child in self._children:
+                if child.process is not None:
+                    await self._wait(child.process)
+
+    async def _find_address(self, coordinator: Child) -> bool:
+        """Where the coordinator listens, once it does. There it listens from now on."""
+        path = self._options.data / ADDRESS
+        while coordinator.code is None:
+            if path.exists():
+                self._address = parse_address(path.read_text())
+                coordinator.arguments = self._coordinator_arguments(self._address)
+                return True
+            await trio.sleep(POLL_SECONDS)
+        return False
+
+    # --- stopping
+
+    async def _hear(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if self.signal is not None:
+                self._kill_all()
+                os._exit(128 + number)
+            self.signal = number
+            name = signal.Signals(number).name
+            self._options.report(f"{name}: ending cleanly, what was read is worked off; once more ends at once")
+            await self._stop()
+
+    async def _stop_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        assert self._over is not None
+        while not await self._tell(STOP):
+            if self._over.is_set():
+                return
+            await trio.sleep(AGAIN_SECONDS)
+
+    async def _tell(self, question: bytes) -> bool:
+        if self._address is None:
+            return False
+        try:
+            return await ask(self._address, (), question, Limits()) == b"ok"
+        except UsageError:
+            return False
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+
+
+def refuse_single(data: Path) -> None:
+    """Raise where one worker has written: its directory is not taken over yet."""
+    if (data / "format").exists() or (data / "log").exists():
+        raise UsageError(
+            f"the data directory {data} was written by one worker without a cluster; go on with --workers 1, "
+            "or give the cluster another one with --data"
+        )
+
+
+def follow_leash() -> None:
+    """In a process of a supervisor: end at once when the supervisor has ended, however that came about."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(1)
+
+

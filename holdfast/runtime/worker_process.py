@@ -1,0 +1,219 @@
+"""A worker of a cluster as a process: its data directory, its engine thread, and around them its connections.
+
+Sockets, signals and time belong to trio in the main thread; the machine and everything that it orders run on the engine
+thread (`member_life`). Between them are one inbox and the outboxes of the links, nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import trio
+
+from holdfast.core.application import Application
+from holdfast.core.errors import HoldfastError, ProcessingError, UsageError
+from holdfast.core.plan import Plan
+from holdfast.core.types import TypeRegistry
+from holdfast.runtime.clock import now
+from holdfast.runtime.cluster_setup import ClusterSetup
+from holdfast.runtime.engine_thread import adapt, bind, known_types
+from holdfast.runtime.fingerprint import fingerprint
+from holdfast.runtime.member_life import MemberLife
+from holdfast.runtime.points import Probe
+from holdfast.runtime.state_writer import HINTS
+from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.book import Entry, Registration
+from holdfast.runtime.transport.coordinator_line import CoordinatorLine
+from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.listener import Listening
+from holdfast.runtime.transport.peers import Peers
+from holdfast.runtime.transport.question import ask
+from holdfast.storage.directory import DataDirectory
+from holdfast.worker import cluster_effects, effects
+from holdfast.worker.cluster_effects import SendPeer, SendStatus
+from holdfast.worker.cluster_events import Ordered, PeerSent
+from holdfast.worker.member import Member
+from holdfast.worker.settings import Settings
+
+ASK_AGAIN_SECONDS = 0.1
+SETUP = b"setup"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How to take part in a cluster."""
+
+    data: Path
+    coordinator: Address
+    listen: Address
+    secrets: tuple[bytes, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    limits: Limits = field(default_factory=Limits)
+    report: Callable[[str], None] = lambda line: None
+
+
+class WorkerProcess:
+    """Runs one member until the cluster ends or it is told to start anew."""
+
+    def __init__(self, app: Application, options: WorkerOptions) -> None:
+        self.restart = False  # the process is to be started again, as a new incarnation
+        self.ended = False
+        self._app = app
+        self._options = options
+        self._life: MemberLife | None = None
+        self._error: BaseException | None = None
+        self._over: trio.Event | None = None
+
+    def run(self) -> None:
+        """Take part; raises what ended it, if that was an error."""
+        trio.run(self._main)
+        if self._error is not None:
+            raise self._error
+
+    async def _main(self) -> None:
+        options = self._options
+        adapt(self._app)
+        plan = Plan(self._app)
+        known = known_types(plan)
+        directory = DataDirectory.open(options.data, create=True)
+        try:
+            registry = TypeRegistry(known, cast("dict[str, str]", directory.state.get_meta(HINTS) or {}))
+            bind(plan, registry)
+            setup = await self._setup()
+            partitions = self._check(plan, setup)
+            settings = replace(options.settings, backups=setup.backups)
+            member = Member(plan, [(step.index, name) for step, name in partitions], settings, registry)
+            await self._take_part(directory, plan, member, partitions, registry)
+        finally:
+            if not isinstance(self._error, ProcessingError) or self._life is None:
+                directory.close()
+
+    async def _setup(self) -> ClusterSetup:
+        """Ask until the coordinator answers."""
+        options = self._options
+        while True:
+            try:
+                return ClusterSetup.unpack(await ask(options.coordinator, options.secrets, SETUP, options.limits))
+            except UsageError as error:
+                options.report(f"waiting for the coordinator at {options.coordinator}: {error}")
+                await trio.sleep(ASK_AGAIN_SECONDS)
+
+    def _check(self, plan: Plan, setup: ClusterSetup) -> list[tuple[Any, str]]:
+        if self._app.name != setup.application:
+            raise UsageError(f"the cluster runs the application {setup.application!r}, not {self._app.name!r}")
+        if code_of(self._app) != setup.code:
+            raise UsageError("this worker has other code than the coordinator: start all of them with the same")
+        by_name = {step.name: step for step in plan.sources}
+        return [(by_name[source], name) for source, name in setup.partitions]
+
+    async def _take_part(
+        self,
+        directory: DataDirectory,
+        plan: Plan,
+        member: Member,
+        partitions: list[tuple[Any, str]],
+        registry: TypeRegistry,
+    ) -> None:
+        options = self._options
+        self._over = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+        found = directory.state.identity()
+        own = Identity(Role.PEER, UNKNOWN_CLUSTER, found.directory, found.incarnation)
+        listening = await Listening.open(options.listen, options.secrets)
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        random = Random(os.urandom(8))
+        async with trio.open_nursery() as nursery:
+            peers: list[Peers] = []
+
+            def joined(cluster: str) -> None:
+                if not peers:
+                    links = Peers(
+                        *(replace(own, cluster=cluster), options.secrets, options.limits),
+                        post=inbox.put,
+                        report=options.report,
+                        random=random,
+                    )
+                    peers.append(links)
+                    nursery.start_soon(links.run, listening)
+
+            def know(book: tuple[Entry, ...]) -> None:
+                peers[0].know(book)
+
+            line = CoordinatorLine(
+                *(own, options.coordinator, options.secrets, options.limits),
+                registration=Registration(listening.address, b""),
+                on_joined=joined,
+                on_order=lambda order: inbox.put(Ordered(now(), order)),
+                on_book=know,
+                on_refused=self._refused,
+                report=options.report,
+                random=random,
+            )
+
+            def send(effect: SendPeer | SendStatus) -> None:
+                if isinstance(effect, SendStatus):
+                    line.send(effect.status)
+                elif peers:
+                    peers[0].send(effect.to, effect.envelope)
+
+            def handled(event: Any) -> None:
+                if isinstance(event, PeerSent) and peers:
+                    peers[0].handled()
+
+            life = self._life = MemberLife(
+                member,
+                node=found.directory,
+                log=directory.partitions(),
+                state=directory.state,
+                sources=[(step.source, name) for step, name in partitions],
+                sinks=[step.sink for step in plan.sinks],
+                registry=registry,
+                probe=Probe(),
+                inbox=inbox,
+                send=send,
+                handled=handled,
+            )
+            thread = threading.Thread(target=self._live, args=(life, token), name="holdfast-engine", daemon=True)
+            thread.start()
+            nursery.start_soon(line.run)
+            await self._over.wait()
+            with trio.move_on_after(1.0):  # the last status leaves before the connections end
+                await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
+
+    def _refused(self, reason: str) -> None:
+        self._error = UsageError(f"the coordinator refuses this worker: {reason}")
+        assert self._over is not None
+        self._over.set()
+
+    def _live(self, life: MemberLife, token: trio.lowlevel.TrioToken) -> None:
+        """The engine thread."""
+        try:
+            end = life.run()
+            self.restart = isinstance(end, cluster_effects.Restart)
+            if isinstance(end, effects.Finish):
+                self.ended = end.ended
+            life.close()
+        except HoldfastError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001 - the main thread reports it, whatever it is
+            self._error = error
+        finally:
+            assert self._over is not None
+            try:
+                token.run_sync_soon(self._over.set)
+            except trio.RunFinishedError:
+                pass
+
+
+def code_of(app: Application) -> tuple[str, ...]:
+    """The application's functions as a cluster compares them."""
+    return tuple(part for label, digest in sorted(fingerprint(app).items()) for part in (label, str(digest)))
