@@ -15,7 +15,9 @@ from holdfast.chaos.network import NetworkOptions
 from holdfast.chaos.options import Options, draw
 from holdfast.chaos.schedule import Streams
 
-WORKERS = (1, 2, 2, 2, 3, 3, 3, 4, 5)
+WORKERS = (1, 2, 2, 2, 3, 3, 3, 3, 4, 5)
+MANY_WORKERS = 4
+RECORDS_OF_MANY = 40
 BACKUPS = (0, 1, 1, 1, 2)
 RANGES = (1, 2, 5, 16, 64)
 PARTITIONS = (1, 1, 2, 3, 5)
@@ -35,7 +37,7 @@ LATENCIES_MS = {
     "machine": (0.1, 0.0, 0.01, 1.0),
     "store": (2.0, 0.1, 30.0),
 }
-ARRIVALS_MS_MAX = 6_000.0  # live inputs give everything within this
+ARRIVALS_MS_MAX = 2_000.0  # live inputs give everything within this
 DRIFT = (0.0, 0.0, 0.01, 0.05)
 
 
@@ -93,10 +95,13 @@ def draw_cluster(
     """Draw a cluster's options. An application is one of `applications`."""
     streams = Streams(seed)
     random = streams["cluster options"]
-    backups = random.choice(BACKUPS)
+    backups, workers = random.choice(BACKUPS), random.choice(WORKERS)
+    common = _common(seed, applications, random, backups)
+    if workers >= MANY_WORKERS:  # every epoch costs messages as the square of them
+        common = replace(common, copies=1, records_max=min(common.records_max, RECORDS_OF_MANY))
     return ClusterOptions(
-        common=_common(seed, applications, random, backups),
-        workers=random.choice(WORKERS),
+        common=common,
+        workers=workers,
         backups=backups,
         ranges=random.choice(RANGES),
         partitions=random.choice(PARTITIONS),

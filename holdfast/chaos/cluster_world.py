@@ -40,6 +40,7 @@ from holdfast.worker.member import Member
 HEALED_BOUNDARIES_MAX = 30_000
 HEALED_BOUNDARIES_PER_RECORD = 100
 HEALED_MS_MAX = 60_000.0
+OPENED_ONCE_MORE = 0.4  # of the worlds
 FORMED_MS = 1_500.0  # by then a cluster has begun its work, as a rule
 SUPERVISOR_MS = 700.0  # how often it is looked at who is to be started, asked or ended
 
@@ -63,6 +64,7 @@ class ClusterWorld:
         self.inputs = [_hurried(one) for _, partitions in self._opened.values() for one in partitions]
         self.files = MemoryDisk()  # outputs stand on a machine of their own
         self._mended = False
+        self._builds: dict[tuple[int, bool], Build] = {}  # by machine
         self._until: int | None = None
         build = self.build()
         self._live = build.plan.live
@@ -107,7 +109,7 @@ class ClusterWorld:
             tick_ms=self.options.common.tick_ms,
             status_ms=self.options.status_ms,
             beat_ms=self.options.beat_ms,
-            make_member=self._make_member,
+            make_member=lambda: self._make_member(number),
             trace=self.trace,
             counters=self.counters,
             company=self,
@@ -115,8 +117,12 @@ class ClusterWorld:
         self.nodes.append(node)
         return node
 
-    def _make_member(self) -> Member:
-        build = self.build()
+    def _make_member(self, number: int) -> Member:
+        """The machine of a process. Its application is made once for each machine, for making it costs a lot."""
+        built = (number, self._mended)
+        build = self._builds.get(built)
+        if build is None:
+            build = self._builds[built] = self.build()
         steps = {step.name: step.index for step in build.plan.sources}
         partitions = [
             (steps[source], one.name) for source, (_, opened) in self._opened.items() for one in opened
@@ -152,7 +158,8 @@ class ClusterWorld:
 
         def play() -> None:
             finish = self._until_finished()
-            self._open_once_more(finish)
+            if self.streams["world"].random() < OPENED_ONCE_MORE:
+                self._open_once_more(finish)
             self._judge(finish)
 
         failure = outcome_of(play)
