@@ -113,11 +113,15 @@ class CoordinatorNode:
 
     def ask_stop(self) -> None:
         """Ask for a clean end."""
-        self._handle(lambda now: events.StopAsked(now))
+        self._hear_soon(lambda now: events.StopAsked(now))
 
     def ask_leave(self, nodes: tuple[str, ...]) -> None:
         """Ask for nodes to be relieved of everything."""
-        self._handle(lambda now: events.LeaveAsked(now, nodes))
+        self._hear_soon(lambda now: events.LeaveAsked(now, nodes))
+
+    def _hear_soon(self, made: Callable[[int], events.Event]) -> None:
+        """After what the machine is at: it may be in the middle of its orders."""
+        self._schedule.after(0.0, lambda: self._handle(made))
 
     # --- the network
 
