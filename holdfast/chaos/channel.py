@@ -13,10 +13,9 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from holdfast.chaos.schedule import Schedule
-from holdfast.worker.events import Event
 
 Order = TypeVar("Order")
-Answer = Callable[[int], Event]  # what a work came to, once the time of its arrival is known
+Answer = Callable[[int], Any]  # the event: what a work came to, once the time of its arrival is known
 
 FINISHED_AT_DEATH = 0.4  # what ran is found whole afterwards
 TORN_AT_DEATH = 0.3  # what ran is found half done, where that can be; otherwise it never began

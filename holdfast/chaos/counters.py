@@ -44,6 +44,29 @@ SITUATIONS = {
     "crash on crash": "two ends of the process without a delivery between",
     "repeats received": "a sink that can't tell was given outputs again",
 }
+# What only a cluster meets; of those above it meets some.
+CLUSTER_SITUATIONS = {
+    "message doubled": "it arrived twice",
+    "message of an old connection": "it arrived long after, perhaps at another life of the process",
+    "connection given up in silence": "a path was blocked for longer than anyone waits",
+    "cluster waited": "nothing could go on before somebody returned",
+    "disk full": "a process ended because it could not write",
+    "disk lost": "a machine came back as another node, with nothing",
+    "coordinator killed": "while a generation was running",
+    "coordinator killed during a change": "between drawing a number and recording the generation",
+    "promotion": "a backup became the primary of one that was lost",
+    "two recoveries chained": "a generation ended before any of its members had begun it",
+    "return in memory": "to a sealed cut that the survivors held",
+    "return to a checkpoint": "from the disks",
+    "return behind a sealed cut": "because no survivor had a range in memory",
+    "catch-up": "a generation began with a holder that lacked something",
+    "catch-up interrupted": "a process was killed while its backups lacked something",
+    "planned change interrupted": "a process was killed while the layout was on its way to another",
+    "careful generation": "a call had failed after state was touched",
+    "node asked to leave": "by the operator",
+    "start with another number of workers": "than the data were made with",
+    "start with a prepared checkpoint that counts": "the coordinator had recorded it, and the worker had not heard",
+}
 
 
 class Counters:
@@ -54,7 +77,7 @@ class Counters:
 
     def meet(self, situation: str) -> None:
         """Count one."""
-        assert situation in SITUATIONS, f"{situation!r} has no description"
+        assert situation in SITUATIONS or situation in CLUSTER_SITUATIONS, f"{situation!r} has no description"
         self._met[situation] += 1
 
     def add(self, other: Counters) -> None:

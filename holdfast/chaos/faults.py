@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
+from typing import Generic, Protocol, TypeVar
 
 PATIENCE = 150  # boundaries; about as long as a small application runs
 
@@ -117,12 +118,26 @@ def _draw_fault(random: Random, kinds: Sequence[FaultKind], moments: Sequence[st
     return Fault(kind, moment, count, amount, random.choice((0.0, 1.0, 30.0, 5_000.0)))
 
 
-class FaultList:
+class Armed(Protocol):
+    """What every fault says: where it strikes."""
+
+    @property
+    def moment(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
+
+
+F = TypeVar("F", bound=Armed)
+
+
+class FaultList(Generic[F]):
     """The faults of one world, armed one after the other."""
 
-    def __init__(self, faults: Sequence[Fault], kept: Sequence[int] | None) -> None:
+    def __init__(self, faults: Sequence[F], kept: Sequence[int] | None, patience: int = PATIENCE) -> None:
         """Arm the first of `faults`; of these only the ones numbered in `kept`, all where that is None."""
         chosen = range(len(faults)) if kept is None else kept
+        self._patience = patience
         self._faults = [(number, faults[number]) for number in chosen]
         self._next = 0
         self._passed = 0  # boundaries since the fault before
@@ -134,15 +149,20 @@ class FaultList:
         """Whether nothing more goes wrong."""
         return self._next == len(self._faults)
 
-    def pass_boundary(self, name: str) -> Fault | None:
+    def pass_boundary(self, name: str) -> F | None:
         """Return the fault that strikes at this boundary, if one does."""
         if self.over:
             return None
-        number, fault = self._faults[self._next]
+        _, fault = self._faults[self._next]
         self._passed += 1
         self._seen += fault.moment in (ANY, name)
-        if self._seen < fault.count and self._passed < PATIENCE:
+        if self._seen < fault.count and self._passed < self._patience:
             return None
+        return self.strike()
+
+    def strike(self) -> F:
+        """Return the fault that is armed, which strikes now, and arm the next."""
+        number, fault = self._faults[self._next]
         self.struck.append(number)
         self._next += 1
         self._passed = self._seen = 0

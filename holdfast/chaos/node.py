@@ -15,10 +15,12 @@ from typing import Any, Protocol
 from holdfast.chaos.channel import Work
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.faults import Fault, FaultKind, FaultList
+from holdfast.chaos.hardware import Hardware
 from holdfast.chaos.inputs import Input
 from holdfast.chaos.invariants import Invariants
 from holdfast.chaos.life import Life, Surroundings
-from holdfast.chaos.options import SLOW_TIMES, TAIL, Options
+from holdfast.chaos.machine_life import Pulse
+from holdfast.chaos.options import Options
 from holdfast.chaos.outputs import Output, Violation
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.trace import Trace
@@ -34,7 +36,6 @@ from holdfast.worker.settings import Settings
 
 SNAPSHOTS = 0.2  # of the checkpoints are compared with the reference, beside those that a start found
 RETURNS_MAX = 100  # every return makes another step careful, or knows the place to stop
-EPOCH_MS = 1_700_000_000_000  # the node's clock when the world begins
 
 
 class MakeWorker(Protocol):
@@ -68,14 +69,12 @@ class Node:
         self.snapshots: list[Snapshot] = []
         self._schedule = schedule
         self._random = streams["node"]
-        self._latencies = {name: streams[f"latency of {name}"] for name in options.latencies_ms}
+        self._hardware = Hardware(schedule, streams, options.latencies_ms)
         self._options = options
         self._inputs = inputs
         self._outputs = outputs
         self._make_worker = make_worker
         self._trace = trace
-        self._clock_offset = 0.0
-        self._slow_until = 0.0
         self.process = 0  # number of the process; what was meant for an earlier one is void
         self._settings = options.settings
         self._stopping = False
@@ -121,37 +120,23 @@ class Node:
                 self.counters.meet("stop during recovery")
             self.life.arrive(events.StopAsked)
 
-    def clock(self) -> int:
-        """The node's own clock, Unix milliseconds."""
-        return int(EPOCH_MS + self._schedule.now + self._clock_offset)
-
     def _live(self) -> None:
         assert self._stores is not None
         log, state = self._stores
-        options = self._options
-        surroundings = Surroundings(
+        hardware = self._hardware
+        pulse = Pulse(
             self._schedule,
             self._random,
-            self.clock,
-            self._latency,
-            log,
-            state,
-            self.disk,
-            self._inputs,
-            self._outputs,
+            hardware.clock,
+            hardware.latency,
             self.counters,
-            options.tick_ms,
+            self._options.tick_ms,
             self,
         )
-        self.life = Life(self._make_worker(self._settings, state), surroundings)
+        surroundings = Surroundings(log, state, self.disk, self._inputs, self._outputs)
+        self.life = Life(self._make_worker(self._settings, state), pulse, surroundings)
         if self._stopping:
             self.life.arrive(events.StopAsked)
-
-    def _latency(self, kind: str) -> float:
-        random = self._latencies[kind]
-        time = random.expovariate(1.0) * self._options.latencies_ms[kind]
-        slow = random.random() < TAIL or (self._schedule.now < self._slow_until and kind != "machine")
-        return time * SLOW_TIMES if slow else time
 
     def _return(self, order: effects.Return) -> None:
         """The machine asked for another one in its place; what runs on the disks is awaited first."""
@@ -215,6 +200,9 @@ class Node:
         if given or not isinstance(event, events.Ticked):  # a tick that moves nothing is no moment of its own
             self._boundary(f"handled {type(event).__name__}")
 
+    def broke(self, event: Event) -> None:
+        self._trace.event(self._schedule.now, event)
+
     def _boundary(self, name: str) -> None:
         self.boundaries += 1
         fault = self.faults.pass_boundary(name)
@@ -234,9 +222,9 @@ class Node:
             case FaultKind.PAUSE:
                 self.life.pause(fault.amount)
             case FaultKind.SLOW:
-                self._slow_until = self._schedule.now + fault.amount
+                self._hardware.slow_until = self._schedule.now + fault.amount
             case FaultKind.CLOCK_JUMP:
-                self._clock_offset += fault.amount
+                self._hardware.clock_offset += fault.amount
                 self.life.rewind_wake()
 
     def _kill(self, *, power: bool, down_ms: float) -> None:

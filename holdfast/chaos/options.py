@@ -57,8 +57,6 @@ MEMORY_SETTINGS: dict[str, tuple[Any, ...]] = {
     "epoch_bytes_max": (5_000, 262_144),
 }
 MEMORY_ROWS_MS = (2.0, 10.0, 30.0)
-TAIL = 0.03  # of the works take SLOW_TIMES as long
-SLOW_TIMES = 20.0
 
 
 @dataclass(frozen=True, slots=True)

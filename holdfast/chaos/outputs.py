@@ -8,10 +8,11 @@ business.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import cast
+from typing import Self, cast
 
 from holdfast.chaos.counters import Counters
 from holdfast.connectors.file_writer import FileWriter
@@ -25,6 +26,10 @@ class Violation(Exception):  # noqa: N818 - it is no error of the program that r
 
 class Output(ABC):
     """Where one sink writes. A write is `begin` and then `finish`, with a kill possible between."""
+
+    def handle(self) -> Self:
+        """Return the same contents as one more process has them in hand; a zombie may have them as well."""
+        return copy.copy(self)
 
     @abstractmethod
     def open(self, token: object, number: int) -> None:
@@ -48,6 +53,9 @@ class Output(ABC):
     @abstractmethod
     def tear(self, random: Random) -> None:
         """The process died during a write."""
+
+    def let_go(self, random: Random) -> None:  # noqa: B027 - only files have something under way
+        """The process that had this handle is gone."""
 
     @abstractmethod
     def check(self, expected: Sequence[bytes], *, whole: bool) -> None:
@@ -93,6 +101,10 @@ class FileOutput(Output):
     def tear(self, random: Random) -> None:
         self._counters.meet("kill in the middle of a write")  # the disk decides how much of it stands
 
+    def let_go(self, random: Random) -> None:
+        if self._writer is not None and self._writer.is_writing:
+            self._file.crash(random)
+
     def check(self, expected: Sequence[bytes], *, whole: bool) -> None:
         held, wanted = self._file.read(), b"".join(expected)
         if held == wanted or (not whole and (wanted.startswith(held) or b"\0" in held)):
@@ -116,21 +128,28 @@ class SimulatedFileWriter(FileWriter):
             raise OutputShortError(f"{self._standing} bytes stand, {length} were delivered at the checkpoint")
         self._position = length
         self._number = number
-        self._begun = False
+        self._begun: object = None  # the own write, as long as nobody's later one has pushed it through
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write of this process is under way."""
+        return self._begun is not None and self._memory.in_flight is self._begun
 
     def finish_begun(self) -> None:
         """End the write that has begun, if there was anything to write."""
-        if self._begun:
-            self._begun = False
+        if self.is_writing:
             self._memory.finish_write()
+        self._begun = None
 
     def _pread(self, size: int, position: int) -> bytes:
         return self._memory.read(position, size)
 
     def _pwrite(self, data: bytes | memoryview, position: int) -> None:
         if len(data):
+            if self._memory.in_flight is not None:
+                self._memory.finish_write()  # of a process that has had its day
             self._memory.begin_write(position, bytes(data))
-            self._begun = True
+            self._begun = self._memory.in_flight
         self._standing = max(self._standing, position + len(data))
 
 

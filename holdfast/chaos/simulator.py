@@ -11,88 +11,18 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 
+from holdfast.chaos.campaign import ALL_MUTANTS, Campaign, Kind, kind_of
 from holdfast.chaos.catalogue import EVERYTHING, MakeSubject, catalogue
-from holdfast.chaos.counters import SITUATIONS, Counters
-from holdfast.chaos.mutants import MUTANTS
-from holdfast.chaos.options import Options, draw
-from holdfast.chaos.planting import limits, planted
-from holdfast.chaos.world import Outcome, World
+from holdfast.chaos.cluster_options import ClusterOptions
+from holdfast.chaos.counters import CLUSTER_SITUATIONS, SITUATIONS
+from holdfast.chaos.options import Options
+from holdfast.chaos.outcome import Outcome
 from holdfast.core.errors import UsageError
 
-SHRINK_RUNS_MAX = 200
 SHOWN_LINES = 40
 ALL = "all"
-
-
-@dataclass(slots=True)
-class Report:
-    """What a campaign found."""
-
-    seeds: int = 0
-    boundaries: int = 0
-    failures: dict[int, str] = field(default_factory=dict)  # by seed
-    counters: Counters = field(default_factory=Counters)
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """Which worlds to run."""
-
-    applications: dict[str, MakeSubject]
-    mutant: str | None = None
-
-    def options(self, seed: int, kept_faults: Sequence[int] | None = None) -> Options:
-        """The options of one world."""
-        return draw(seed, list(self.applications), kept_faults)
-
-    def run(
-        self, options: Options, show: Callable[[str], None] | None = None, *, until: int | None = None
-    ) -> Outcome:
-        """Run one world."""
-        subject = self.applications[options.application](options.seed)
-        if not subject.rests:
-            options = replace(options, live=False, ends=True)
-        with limits(options.limits), planted(MUTANTS[self.mutant] if self.mutant is not None else None):
-            return World(subject, options, show).run(until)
-
-    def run_all(
-        self,
-        seeds: Sequence[int],
-        *,
-        failures_max: int = 1,
-        on_failure: Callable[[Options, Outcome], None] | None = None,
-    ) -> Report:
-        """Run a world for every seed, up to so many failures."""
-        report = Report()
-        for seed in seeds:
-            options = self.options(seed)
-            outcome = self.run(options)
-            report.seeds += 1
-            report.boundaries += outcome.boundaries
-            report.counters.add(outcome.counters)
-            if outcome.failure is not None:
-                report.failures[seed] = outcome.failure
-                if on_failure is not None:
-                    on_failure(options, outcome)
-                if len(report.failures) >= failures_max:
-                    break
-        return report
-
-    def shrink(self, options: Options, outcome: Outcome) -> tuple[int, ...]:
-        """The numbers of faults that a failing world still fails with; fewer if possible."""
-        kept = tuple(outcome.struck)
-        for _ in range(SHRINK_RUNS_MAX):
-            for fault in kept:
-                fewer = tuple(number for number in kept if number != fault)
-                if self.run(self.options(options.seed, fewer)).failure is not None:
-                    kept = fewer
-                    break
-            else:
-                break
-        return kept
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -116,8 +46,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--app", default=EVERYTHING, help="zoo+random (default), random, one of the zoo, module:name"
     )
     parser.add_argument(
-        "--mutant", choices=[*MUTANTS, ALL], help="plant a bug that must be found, or one by one all"
+        "--mutant", choices=[*ALL_MUTANTS, ALL], help="plant a bug that must be found, or one by one all"
     )
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--cluster", dest="kind", action="store_const", const=Kind.CLUSTER, help="whole clusters only")
+    kinds.add_argument("--single", dest="kind", action="store_const", const=Kind.SINGLE, help="one worker only")
     parser.add_argument("--failures", type=int, default=1, help="go on until so many seeds have failed")
     parser.add_argument("--faults", help="only the faults with these numbers, with one seed: 0,3 (or none)")
     parser.add_argument("--until", type=int, help="look at one seed up to this boundary")
@@ -135,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     if given.mutant == ALL:
         return _try_mutants(applications, given.seeds)
-    campaign = Campaign(applications, given.mutant)
+    kind = given.kind or kind_of(given.mutant)
+    campaign = Campaign(applications, given.mutant, kind)
     if len(given.seeds) == 1:
         return _show_one(campaign, given)
     started = time.perf_counter()
@@ -152,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not report.failures:
         print(f"95 % sure that fewer than {3 / report.seeds:.2g} of all seeds fail")
     if given.verbose or not report.failures:
-        for situation, meaning in SITUATIONS.items():
+        for situation, meaning in (SITUATIONS | CLUSTER_SITUATIONS).items():
             print(f"{report.counters[situation]:8}  {situation}: {meaning}")
     return 1 if report.failures else 0
 
@@ -161,8 +95,8 @@ def _try_mutants(applications: dict[str, MakeSubject], seeds: Sequence[int]) -> 
     """Print for every mutant after how many seeds it is caught; 1 if one survives."""
     survivors = 0
     print("| mutant | the rule that is missing | seeds | found as |\n|---|---|---|---|")
-    for name, mutant in MUTANTS.items():
-        report = Campaign(applications, name).run_all(seeds)
+    for name, mutant in ALL_MUTANTS.items():
+        report = Campaign(applications, name, kind_of(name)).run_all(seeds)
         found = next(iter(report.failures.values()), "survived").partition(" (in ")[0]
         survivors += not report.failures
         print(f"| {name} | {mutant.rule} | {report.seeds} | {found[:80].replace('|', '/')} |", flush=True)
@@ -187,7 +121,7 @@ def _show_one(campaign: Campaign, given: argparse.Namespace) -> int:
     return 1
 
 
-def _explain(campaign: Campaign, options: Options, outcome: Outcome, given: argparse.Namespace) -> None:
+def _explain(campaign: Campaign, options: Options | ClusterOptions, outcome: Outcome, given: argparse.Namespace) -> None:
     """Print what a reader needs to see a failure again, with as few faults as it still fails with."""
     print(f"--- seed {options.seed} fails: {outcome.failure}")
     kept = campaign.shrink(options, outcome)
@@ -197,6 +131,8 @@ def _explain(campaign: Campaign, options: Options, outcome: Outcome, given: argp
     print("\n".join(outcome.lines[-SHOWN_LINES:]))
     print(outcome.failure)
     again = ["--seeds", str(options.seed), "--app", given.app, "--faults", ",".join(map(str, kept)) or "none"]
+    if given.kind:
+        again.append(f"--{given.kind.value}")
     if given.mutant:
         again += ["--mutant", given.mutant]
     print(f"again: python -m holdfast.chaos.simulator {shlex.join(again)}")

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 import xxhash
 
-from holdfast.core.epochs import Epoch
+from holdfast.core.epochs import Chunk, Cursor, Epoch, LogEntry
+from holdfast.recovery.events import Kept
+from holdfast.recovery.generation import Checkpoint, Formation, Limit
+from holdfast.recovery.messages import Order, Status
+from holdfast.replication.messages import Envelope
 from holdfast.worker.events import Ticked
 
 KEPT_LINES = 200
@@ -27,20 +32,20 @@ class Trace:
         self._digest = xxhash.xxh3_64()
         self._show = show
 
-    def event(self, now: float, event: object) -> None:
+    def event(self, now: float, event: object, who: str = "") -> None:
         """A machine handled an event. Its orders stand before it."""
-        line = f"{now:12.3f}    event {describe(event)}"
-        if type(event) is Ticked and self.last and self.last[-1].endswith("event Ticked()"):
+        line = f"{now:12.3f} {who:<2} event {describe(event)}"
+        if type(event) is Ticked and self.last and self.last[-1].endswith(f"{who:<2} event Ticked()"):
             self.last.pop()  # of many in a row the last is enough
         self._add(line)
 
-    def effect(self, effect: object) -> None:
+    def effect(self, effect: object, who: str = "") -> None:
         """A machine gave an order."""
-        self._add(f"{'':>16}order {describe(effect)}")
+        self._add(f"{'':>12} {who:<2} order {describe(effect)}")
 
-    def done(self, now: float, order: object) -> None:
+    def done(self, now: float, order: object, who: str = "") -> None:
         """An order was carried out."""
-        self.note(now, f"done  {type(order).__name__}")
+        self._add(f"{now:12.3f} {who:<2} done  {type(order).__name__}")
 
     def note(self, now: float, text: str) -> None:
         """Anything else."""
@@ -57,6 +62,39 @@ class Trace:
             self._show(line)
 
 
+def _status(status: Status) -> str:
+    said = [status.phase.value, f"of {status.generation}", f"promised {status.promised}", f"sealed {status.sealed}"]
+    said += [f"closed {status.closed}", f"applied {status.applied}", f"prepared {status.prepared}"]
+    said += [name for name in ("resting", "ended", "caught_up", "changed", "report") if getattr(status, name)]
+    said += [f"{name} {value!r}" for name in ("lost", "careful", "failure", "fatal") if (value := getattr(status, name))]
+    return f"status {status.node}/{status.incarnation} #{status.number}: {', '.join(said)}"
+
+
+def _formation(formation: Formation) -> str:
+    members = ", ".join(f"{m.node}/{m.incarnation}" for m in formation.members)
+    checkpoint = formation.checkpoint.number if formation.checkpoint is not None else 0
+    where = "in memory" if formation.in_memory else f"checkpoint {checkpoint}"
+    return f"formation {formation.number} of {members} at cut {formation.cut} {where}, level {formation.level}"
+
+
+def _envelope(envelope: Envelope) -> str:
+    reached = envelope.reached
+    at = f"{reached.durable}/{reached.replicated}/{reached.delivered}"
+    return f"{envelope.generation}/{envelope.sender} #{envelope.number} at {at} {describe(envelope.message)}"
+
+
+_SHOWN: dict[type, Callable[[Any], str]] = {
+    Status: _status,
+    Formation: _formation,
+    Envelope: _envelope,
+    Order: lambda order: f"to /{order.incarnation} #{order.number} {describe(order.order)}",
+    Chunk: lambda chunk: f"p{chunk.partition} {chunk.first}+{chunk.count} at {chunk.time}",
+    LogEntry: lambda entry: f"entry {entry.generation}/{entry.epoch} {_brief(entry.chunk)}",
+    Cursor: lambda cursor: f"cursor {cursor.epoch} {cursor.number}",
+    Checkpoint: lambda checkpoint: f"checkpoint {checkpoint.number} at {checkpoint.epoch}",
+    Limit: repr,
+    Kept: lambda kept: f"drawn {kept.drawn}, {_brief(kept.formation)}, {_brief(kept.checkpoint)}",
+}
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -75,11 +113,14 @@ def _brief(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes {xxhash.xxh3_64_hexdigest(value)[:6]}>"
     if isinstance(value, (tuple, list)):
-        if len(value) > 4 or not all(v is None or isinstance(v, (int, bytes)) for v in value):
+        if len(value) > 4 or not all(v is None or isinstance(v, (int, bytes, LogEntry)) for v in value):
             return f"<{len(value)} items>"
         return "(" + ", ".join(map(_brief, value)) + ")"
     if isinstance(value, Epoch):
         return (
             f"<epoch {value.number}: {sum(chunk.count for chunk in value.chunks)} records, time {value.time}>"
         )
+    shown = _SHOWN.get(type(value))
+    if shown is not None:
+        return f"<{shown(value)}>"
     return f"<{type(value).__name__}>"

@@ -7,15 +7,14 @@ cluster has several, a network between them and a coordinator, all on the one sc
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from holdfast.chaos import verdict
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.node import Node
 from holdfast.chaos.options import Options
+from holdfast.chaos.outcome import Outcome, outcome_of
 from holdfast.chaos.outputs import FileOutput, ForgetfulOutput, NumberedOutput, Output, Violation
 from holdfast.chaos.planting import Ground
 from holdfast.chaos.schedule import Schedule, Streams
@@ -33,18 +32,6 @@ HEALED_BOUNDARIES_MAX = 5_000
 HEALED_BOUNDARIES_PER_RECORD = 100
 HEALED_MS_MAX = 3_600_000.0
 LOOKS_AT_END_MS = 50.0  # how often it is asked whether a live input is exhausted
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a world ended."""
-
-    failure: str | None
-    digest: str
-    boundaries: int
-    struck: list[int]
-    counters: Counters
-    lines: list[str] = field(default_factory=list)  # the last of the trace
 
 
 class World:
@@ -80,19 +67,17 @@ class World:
 
     def run(self, until: int | None = None) -> Outcome:
         """Run until the end and judge it; or only `until` so many boundaries have passed."""
-        failure = None
         self._until = until
         ground = Ground()
         ground.before(Book, "touch", self._note_touched)
-        try:
+
+        def play() -> None:
             self._until_finished()
             self._open_once_more()
             self._judge()
-        except Violation as violation:
-            failure = f"Violation: {violation}"
-        except Exception as error:  # noqa: BLE001 - whatever comes out of a machine is a finding
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            failure = f"{type(error).__name__}: {error} (in {Path(frame.filename).name}, line {frame.lineno})"
+
+        try:
+            failure = outcome_of(play)
         finally:
             ground.clear()
         node = self.node

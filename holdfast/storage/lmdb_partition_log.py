@@ -348,15 +348,16 @@ class LmdbPartitionLog:
 
     def _rows_behind(self, partition: int, epoch: int) -> list[EntryRow]:
         """Return some rows behind an epoch; a read of its own, so that a slow reader holds no pages."""
-        with self._environment.read() as transaction, transaction.cursor(ROWS) as cursor:
-            span = _last_span(transaction, partition, epoch)
-            rows = [row for row in span if row.epoch > epoch]
-            if not rows and cursor.set_range(ROW_KEY.pack(partition, epoch + 1)):
-                rows = _span(transaction, partition, cursor.key())
+        rows: list[EntryRow] = []
+        with self._environment.read() as transaction:
+            for _, span in _spans(transaction, partition, epoch + 1):
+                rows = [row for row in span if row.epoch > epoch]
+                if rows:
+                    break
         log = self._logs.get(partition)
-        if not rows and log is not None:
-            rows = [each.row for each in log.held.entries if each.epoch > epoch]
-        return rows
+        behind = [] if log is None else log.held.entries[log.held.upto(epoch) :]
+        held = [each.row for each in behind if not rows or each.epoch < rows[-1].epoch]
+        return _merged(rows, held)
 
     def partitions(self) -> list[int]:
         """Return the partitions of which there are logs or rows, for `inspect`."""
@@ -409,31 +410,42 @@ def _put_logs(transaction: Transaction, logs: dict[int, StoredLog]) -> None:
 
 
 def _keep_rows(transaction: Transaction, partition: int, rows: list[EntryRow]) -> None:
-    """Add rows to a partition's packed ones: to the last span until it is full, then to a new one."""
-    before = _last_span(transaction, partition, (1 << 64) - 1)
-    # An entry may be trimmed twice: of a log that was dropped here, and then installed behind an older base.
-    new = [row for row in rows if not before or row.epoch > before[-1].epoch]
-    if new and len(before) < SPAN_ROWS:
-        new = before + new
-    for start in range(0, len(new), SPAN_ROWS):
-        span = new[start : start + SPAN_ROWS]
+    """Add rows to a partition's packed ones: in general to the last span until it is full, then to a new one.
+
+    Where rows are there that follow these, because the log was installed behind an older base than it once had, all
+    spans from there on are packed anew.
+    """
+    spans = list(_spans(transaction, partition, rows[0].epoch))
+    merged = _merged([row for _, span in spans for row in span], rows)
+    for key, _ in spans:
+        transaction.delete(ROWS, key, f"epoch table of partition {partition}")
+    for start in range(0, len(merged), SPAN_ROWS):
+        span = merged[start : start + SPAN_ROWS]
         transaction.put(ROWS, ROW_KEY.pack(partition, span[0].epoch), pack_entry_rows(span))
 
 
-def _last_span(transaction: Transaction, partition: int, epoch: int) -> list[EntryRow]:
-    """Return the packed rows of the last span that begins at or before `epoch`."""
-    wanted = ROW_KEY.pack(partition, max(epoch, 0))
+def _spans(transaction: Transaction, partition: int, epoch: int) -> Iterator[tuple[bytes, list[EntryRow]]]:
+    """Yield (key, rows) of the span that `epoch` falls into, if there is one, and of all behind it."""
+    wanted = ROW_KEY.pack(partition, epoch)
     with transaction.cursor(ROWS) as cursor:
-        found = cursor.key() == wanted or cursor.prev() if cursor.set_range(wanted) else cursor.last()
-        key = cursor.key() if found else b""
-    return _span(transaction, partition, key)
+        found = cursor.set_range(wanted)
+        if not found:
+            found = cursor.last()
+        elif cursor.key() != wanted and not cursor.prev():
+            found = cursor.first()
+        while found:
+            of, first = ROW_KEY.unpack(cursor.key())
+            if of == partition:
+                place = f"{NAME}, epoch table of partition {partition}, rows from epoch {first}"
+                yield cursor.key(), unpack_entry_rows(unseal(ROWS, cursor.key(), cursor.value(), place))
+            found = of <= partition and cursor.next()
 
 
-def _span(transaction: Transaction, partition: int, key: bytes) -> list[EntryRow]:
-    if not key or ROW_KEY.unpack(key)[0] != partition:
-        return []
-    place = f"epoch table of partition {partition}, rows from epoch {ROW_KEY.unpack(key)[1]}"
-    return unpack_entry_rows(transaction.need(ROWS, key, place))
+def _merged(known: list[EntryRow], more: list[EntryRow]) -> list[EntryRow]:
+    """Return all rows in order; where there are two of an epoch, the one that was known."""
+    if known and more and more[0].epoch <= known[-1].epoch:
+        return sorted(({row.epoch: row for row in more} | {row.epoch: row for row in known}).values())
+    return known + more
 
 
 def _all(transaction: Transaction, database: bytes, kind: str) -> Iterator[tuple[bytes, bytes]]:

@@ -84,8 +84,9 @@ class LmdbState:
         if identity != [self._version, self._directory]:
             raise DamagedError("state", "it belongs to another data directory")
         packed = transaction.need(ABOUT, b"head", "head")
-        commits, incarnation, checkpoint, folded, rows, prepared = cast("list[Any]", unpack(packed))
-        self._head = Head(commits, incarnation, checkpoint, (folded[0], folded[1]), RowTotals(*rows), prepared)
+        # Directories from before there were prepared checkpoints have no `prepared`.
+        commits, incarnation, checkpoint, folded, rows, *prepared = cast("list[Any]", unpack(packed))
+        self._head = Head(commits, incarnation, checkpoint, (folded[0], folded[1]), RowTotals(*rows), *prepared)
         for key, payload in _all(transaction, META, "meta record"):
             self._meta[key.decode()] = payload
         for key, payload in _all(transaction, MANIFESTS, "manifest"):

@@ -114,6 +114,11 @@ class MemoryFile:
         """Return up to `size` bytes from `offset`, by default all."""
         return bytes(self._live[offset:] if size is None else self._live[offset : offset + size])
 
+    @property
+    def in_flight(self) -> object | None:
+        """Return the write that has begun and not ended, to be told from others by identity."""
+        return self._in_flight
+
     def begin_write(self, offset: int, data: bytes) -> None:
         """Begin to write; a kill before `finish_write` may leave any prefix."""
         assert self._in_flight is None, "one write at a time"

@@ -152,10 +152,10 @@ class MemoryPartitionLog:
             log = _copy(self._logs[partition])
             wanted = log.upto(upto)
             more |= wanted > left
-            known = self._rows.get(partition)
             trimmed = log.trim(min(wanted, left))
             left -= len(trimmed)
-            rows[partition] = [each.row for each in trimmed if not known or each.epoch > known[-1].epoch]
+            known = {row.epoch for row in self._rows.get(partition, ())}
+            rows[partition] = [each.row for each in trimmed if each.epoch not in known]
             operations |= {("entry", partition, each.epoch): None for each in trimmed}
             operations |= {("row", partition, row.epoch): row for row in rows[partition]}
             if trimmed:
@@ -165,7 +165,7 @@ class MemoryPartitionLog:
             for partition in dropped:
                 del self._logs[partition]
             for partition, added in rows.items():
-                self._rows.setdefault(partition, []).extend(added)
+                self._rows[partition] = sorted([*self._rows.get(partition, ()), *added])
 
         self._begin(operations, changed, after)
         return more
@@ -208,10 +208,9 @@ class MemoryPartitionLog:
             pass
 
     def rows(self, partition: int) -> Iterator[EntryRow]:
-        known = self._rows.get(partition, [])
-        last = known[-1].epoch if known else -1
         held = self._logs[partition].entries if partition in self._logs else []
-        yield from [*known, *(each.row for each in held if each.epoch > last)]
+        rows = {each.epoch: each.row for each in held} | {row.epoch: row for row in self._rows.get(partition, ())}
+        yield from sorted(rows.values())
 
     def size(self) -> PartitionLogSize:
         entries = [each for log in self._logs.values() for each in log.entries]

@@ -9,7 +9,7 @@ import functools
 import os
 
 from holdfast.chaos.catalogue import EVERYTHING, catalogue
-from holdfast.chaos.simulator import Campaign, Report
+from holdfast.chaos.campaign import Campaign, Report
 
 FIRST_SEED = int(os.environ.get("HOLDFAST_FIRST_SEED", "0"))
 FRESH_SEEDS = 250  # some thirty seconds

@@ -12,7 +12,7 @@ import pytest
 from holdfast.chaos.catalogue import catalogue
 from holdfast.chaos.faults import ANY, Fault, FaultKind
 from holdfast.chaos.options import LATENCIES_MS, Options
-from holdfast.chaos.simulator import Campaign
+from holdfast.chaos.campaign import Campaign
 from holdfast.worker.settings import Settings
 
 QUIET = Options(

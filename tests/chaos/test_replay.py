@@ -15,7 +15,7 @@ from tests.repository import ROOT
 DIGESTS = """
 import sys
 from holdfast.chaos.catalogue import EVERYTHING, catalogue
-from holdfast.chaos.simulator import Campaign
+from holdfast.chaos.campaign import Campaign
 campaign = Campaign(catalogue(EVERYTHING))
 for seed in range(int(sys.argv[1])):
     print(seed, campaign.run(campaign.options(seed)).digest)

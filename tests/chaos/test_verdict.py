@@ -9,7 +9,7 @@ import pytest
 from holdfast.chaos import verdict
 from holdfast.chaos.catalogue import catalogue
 from holdfast.chaos.outputs import Violation
-from holdfast.chaos.simulator import Campaign
+from holdfast.chaos.campaign import Campaign
 from holdfast.chaos.verdict import Expected
 from holdfast.chaos.world import World
 from holdfast.core.epochs import EpochRow

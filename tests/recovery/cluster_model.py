@@ -136,6 +136,7 @@ class Generation:
     held: dict[tuple[int, str], int] = field(default_factory=dict)  # (partition, backup) -> epoch
     staging: tuple[int, int] | None = None  # checkpoint, cut
     ran: set[str] = field(default_factory=set)
+    noted: int = 0  # what it made durable is known up to here
 
 
 class Cluster:
@@ -145,6 +146,7 @@ class Cluster:
         self.nodes = {name: Node(name) for name in names}
         self.ranges, self.partitions, self.backups, self.live = ranges, partitions, backups, live
         self.truth: dict[tuple[int, int], str] = {}  # (partition, epoch) -> content, "" for none, once durable
+        self.digests: dict[int, int] = {}
         self.known = 0  # epochs up to here are durable
         self.sealed = 0  # the last cut that any life learnt to be sealed
         self.checkpoint: Checkpoint | None = None
@@ -159,19 +161,25 @@ class Cluster:
 
     def digest(self, epoch: int) -> int:
         """Of everything up to an epoch that is durable."""
-        digest = 0
-        for e in range(1, epoch + 1):
+        start, digest = max((own for own in self.digests.items() if own[0] <= min(epoch, self.known)), default=(0, 0))
+        for e in range(start + 1, epoch + 1):
             digest = hash((digest, tuple(self.truth.get((p, e), "") for p in range(self.partitions))))
+            if e == self.known:
+                self.digests = {e: digest}
         return digest
 
     def note_durable(self, generation: Generation, epoch: int) -> None:
         """Up to here all is as it is for ever; but an epoch without anything, behind the last entry, may yet get some."""
-        epoch = max([e for own in generation.contents.values() for e in own if e <= epoch], default=0)
-        for e in range(generation.formation.cut + 1, epoch + 1):
+        while epoch > generation.noted and all(epoch not in own for own in generation.contents.values()):
+            epoch -= 1
+        for e in range(self.known + 1, min(generation.formation.cut, epoch - 1) + 1):
+            self.truth.update({(partition, e): "" for partition in range(self.partitions)})
+        for e in range(max(generation.noted, generation.formation.cut) + 1, epoch + 1):
             for partition in range(self.partitions):
                 content = generation.contents[partition].get(e, "")
                 before = self.truth.setdefault((partition, e), content)
                 expect(before == content, f"epoch {e} of {partition} was {before!r} and is {content!r}")
+        generation.noted = max(generation.noted, epoch)
         self.known = max(self.known, epoch)
 
     def check_log(self, node: Node, partition: int, *, counted: bool) -> None:
@@ -409,7 +417,8 @@ class Cluster:
         formation = generation.formation
         for number, holders in enumerate(formation.layout.ranges):
             for backup in holders.backups if holders.primary == name else ():
-                if backup not in generation.ran or not self.nodes[backup].memory.get(number):
+                node = self.nodes.get(backup)
+                if node is None or backup not in generation.ran or not node.memory.get(number):
                     return False
         return all(
             generation.held.get((partition, backup), -1) >= formation.logs[partition][1]

@@ -315,7 +315,7 @@ class Theatre:
         if self.coordinator is None or self.coordinator.state is not State.RUN or formation is None:
             return False
         at_work = {name for name in self.cluster.nodes if self.cluster.member(self.cluster.generations[formation.number], name)}
-        return formation.target is None and at_work == self.wanted() and formation.lacking == ()
+        return formation.target is None and at_work == self.wanted()
 
     def wanted(self) -> set[str]:
         assert self.coordinator is not None

@@ -168,19 +168,16 @@ class Models:
             del self.logs[partition]
         for partition, log in self.logs.items():
             rows = self.trimmed.setdefault(partition, {})
-            last = max(rows, default=-1)
             for entry in log.entries:
-                if last < entry.epoch <= upto:
-                    rows[entry.epoch] = row_of(entry)
+                if entry.epoch <= upto:
+                    rows.setdefault(entry.epoch, row_of(entry))
             log.base, log.entries = log.cursor(upto), [entry for entry in log.entries if entry.epoch > upto]
         keep = set(PARTITIONS) - dropped
         return lambda log: log.trim(upto, keep)
 
     def rows(self, partition: int) -> list[EntryRow]:
-        rows = dict(self.trimmed.get(partition, {}))
-        last = max(rows, default=-1)
         held = self.logs[partition].entries if partition in self.logs else []
-        rows |= {entry.epoch: row_of(entry) for entry in held if entry.epoch > last}
+        rows = {entry.epoch: row_of(entry) for entry in held} | self.trimmed.get(partition, {})
         return [rows[epoch] for epoch in sorted(rows)]
 
     def differs(self, log: PartitionLog) -> str:

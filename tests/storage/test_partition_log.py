@@ -240,6 +240,24 @@ def test_rows_of_trimmed_entries_outlive_the_log(world: PartitionWorld) -> None:
     assert world.log.read(0, 10, 9999) == entries(range(11, 13))
 
 
+def test_rows_that_were_missing_between_others_are_filled_in(world: PartitionWorld) -> None:
+    world.log.adopt(b"", 1, [(0, 0), (1, 0)])
+    world.log.append(entries(range(1, 5)))
+    world.log.trim(4, [0, 1])
+    world.log.install(0, cursor(20), 1)  # the cluster went on without this worker
+    world.log.append(entries(range(21, 2500)))
+    world.log.trim(2400, [0, 1])
+    world.log.install(0, cursor(10), 1)  # from a worker that went away before it could trim
+    world.log.append(entries(range(11, 2600)))
+    expected = [*range(1, 5), *range(11, 2600)]
+    assert [row.epoch for row in world.log.rows(0)] == expected
+    world.log.trim(2550, [0, 1])
+    world.restart()
+
+    assert [row.epoch for row in world.log.rows(0)] == expected
+    assert list(world.log.rows(1)) == []
+
+
 def test_the_table_may_be_read_while_the_logs_are_trimmed(world: PartitionWorld) -> None:
     count = 3000
     world.log.adopt(b"", 1, [(0, 0), (1, 0)])

@@ -46,8 +46,8 @@ async def shake(stream: trio.SocketStream, side: Dialer | Listener) -> Session:
                     raise FrameError(
                         "it closed the connection during the handshake"
                         if isinstance(side, Listener)
-                        else "it closed the connection during the handshake: has it another secret, or is it of "
-                        "another cluster?"
+                        else "it closed the connection during the handshake: has it another secret or none, or is "
+                        "it of another cluster?"
                     )
                 data += received
             await stream.send_all(side.receive(data))

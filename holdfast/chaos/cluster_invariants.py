@@ -1,0 +1,270 @@
+"""Rules that must hold in a cluster after every event, checked against all disks and machines at once.
+
+I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint, and
+what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one content ·
+I7 no return goes behind a sealed cut that is in memory, or behind the last complete checkpoint · I8 images are equal at
+all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.chaos.cluster_node import ClusterNode
+from holdfast.chaos.cluster_verdict import base_of, entries_of, images_of
+from holdfast.chaos.counters import Counters
+from holdfast.chaos.outputs import Violation
+from holdfast.chaos.verdict import Held
+from holdfast.recovery import effects as coordinator_effects
+from holdfast.recovery.events import Kept
+from holdfast.recovery.generation import Formation
+from holdfast.recovery.messages import Announce, Ask, Phase, Run
+from holdfast.storage.memory_partition_log import STORE
+from holdfast.worker import cluster_effects, effects
+from holdfast.worker.member import Member
+
+Entry = tuple[int, int, int]  # generation, first record, records
+
+
+class ClusterInvariants:
+    """What the history of all must never show."""
+
+    def __init__(self, nodes: Sequence[ClusterNode], counters: Counters) -> None:
+        """`nodes` grows with the cluster."""
+        self.kept = Kept()
+        self.images: dict[int, dict[int, Held]] = {}  # cut returned to -> range -> what it held
+        self.delivered = 0  # the last epoch of which something was handed to a sink
+        self._nodes = nodes
+        self._counters = counters
+        self._formations: dict[int, Formation] = {}
+        self._frozen: dict[tuple[int, int], Entry] = {}  # (partition, epoch) of what was delivered
+        self._begun: dict[str, tuple[int, int]] = {}  # node -> (incarnation, generation) last seen at its beginning
+        self._order_numbers: dict[str, int] = {}
+
+    def node(self, name: str) -> ClusterNode | None:
+        """The machine that goes by this name."""
+        return next((node for node in self._nodes if node.name == name), None)
+
+    # --- the coordinator
+
+    def coordinator_ordered(self, effect: coordinator_effects.Effect) -> None:
+        """The coordinator has given an order."""
+        if not isinstance(effect, coordinator_effects.Tell):
+            return
+        before = self._order_numbers.get(effect.node, 0)
+        if effect.order.number < before:
+            raise Violation(f"order {effect.order.number} to {effect.node} after order {before}")
+        self._order_numbers[effect.node] = effect.order.number
+        match effect.order.order:
+            case Ask(promise):
+                if self.kept.drawn < promise:
+                    raise Violation(f"I5: {promise} is asked for, and {self.kept.drawn} is the last number drawn durably")
+            case Announce(formation):
+                if self.kept.formation != formation:
+                    raise Violation(f"I5: generation {formation.number} is announced before it is recorded")
+            case Run(complete=complete) if complete:
+                known = self.kept.checkpoint.number if self.kept.checkpoint is not None else 0
+                if complete > known:
+                    raise Violation(f"checkpoint {complete} is called complete before it is recorded")
+            case _:
+                pass
+
+    def coordinator_stored(self, kept: Kept) -> None:
+        """A record of the coordinator's is durable."""
+        before, self.kept = self.kept, kept
+        if kept.drawn < before.drawn:
+            raise Violation(f"I5: number {kept.drawn} is drawn after {before.drawn}")
+        if before.checkpoint is not None and (
+            kept.checkpoint is None or kept.checkpoint.epoch < before.checkpoint.epoch
+        ):
+            raise Violation(f"checkpoint {before.checkpoint} was complete, now it is {kept.checkpoint}")
+        formation = kept.formation
+        if formation is None or formation == before.formation:
+            return
+        known = self._formations.setdefault(formation.number, formation)
+        if known != formation or (before.formation is not None and formation.number <= before.formation.number):
+            raise Violation(f"I5: generation {formation.number} has two contents, or comes late")
+        checkpoint = kept.checkpoint.epoch if kept.checkpoint is not None else 0
+        if formation.cut < checkpoint:
+            raise Violation(f"I7: generation {formation.number} returns to {formation.cut}, behind {checkpoint}")
+        self._check_logs(formation)
+        if before.formation is not None:
+            self._check_cut(before.formation, formation)
+            self._count_change(before.formation, formation)
+
+    def _check_logs(self, formation: Formation) -> None:
+        """What was delivered must be in the adopted logs."""
+        for (partition, epoch), entry in self._frozen.items():
+            if epoch > formation.cut and epoch > formation.logs[partition][1]:
+                raise Violation(
+                    f"I3: generation {formation.number} goes on with a log of partition {partition} that ends at"
+                    f" {formation.logs[partition][1]}; {entry} of epoch {epoch} was delivered"
+                )
+
+    def _check_cut(self, before: Formation, formation: Formation) -> None:
+        """The newest cut that somebody who is there knows to be sealed is returned to, if it is in memory."""
+        stayed: list[Member] = []
+        for member in formation.members:
+            old = before.member(member.node)
+            node = self.node(member.node)
+            machine = node.member if node is not None else None
+            if old is None or machine is None or old.incarnation != member.incarnation != 0:
+                continue
+            if machine.incarnation == member.incarnation and machine.holding is not None and machine.cuts is not None:
+                stayed.append(machine)
+        sealed = max((m.cuts.sealed for m in stayed if m.cuts is not None and _took_part(m, before)), default=0)
+        if formation.cut >= max(sealed, before.cut) or formation.cut >= sealed and not formation.in_memory:
+            return
+        remembered = {
+            number
+            for machine in stayed
+            if machine.holding is not None and machine.holding.returned_in >= _since(before, machine.node)
+            for one in machine.holding.remembered
+            if one.base <= sealed <= one.top
+            for number in one.ranges
+        }
+        if len(remembered) == len(formation.layout.ranges):
+            raise Violation(
+                f"I7: generation {formation.number} returns to {formation.cut}; {sealed} is sealed and in memory"
+            )
+        self._counters.meet("return behind a sealed cut")
+
+    def _count_change(self, before: Formation, formation: Formation) -> None:
+        if formation.in_memory:
+            self._counters.meet("return in memory")
+            for old, new in zip(before.layout.ranges, formation.layout.ranges, strict=True):
+                if old.primary != new.primary and formation.member(old.primary) is None:
+                    self._counters.meet("promotion")
+                    break
+        else:
+            self._counters.meet("return to a checkpoint")
+        if formation.lacking or formation.lacking_logs:
+            self._counters.meet("catch-up")
+        if not any(name in self._begun and self._begun[name][1] == before.number for name in self._names(before)):
+            self._counters.meet("two recoveries chained")
+        if formation.limit is not None:
+            self._counters.meet("stopped at a failing record")
+        if formation.careful:
+            self._counters.meet("careful generation")
+        if formation.cut < self.delivered:
+            self._counters.meet("start behind delivered output")
+
+    @staticmethod
+    def _names(formation: Formation) -> list[str]:
+        return [member.node for member in formation.members]
+
+    # --- workers
+
+    def ordered(self, node: ClusterNode, effect: Any) -> None:
+        """A member has given an order."""
+        match effect:
+            case effects.Deliver():
+                self._freeze(node, effect.epoch)
+            case cluster_effects.TrimEntries():
+                checkpoint = self.kept.checkpoint.epoch if self.kept.checkpoint is not None else 0
+                if effect.upto > checkpoint:
+                    raise Violation(f"I3: {node.name} trims to {effect.upto}, the checkpoint is at {checkpoint}")
+            case effects.CompleteCheckpoint():
+                known = self.kept.checkpoint.number if self.kept.checkpoint is not None else 0
+                if effect.checkpoint > known:
+                    raise Violation(f"{node.name} completes checkpoint {effect.checkpoint}, recorded is {known}")
+            case _:
+                pass
+
+    def _freeze(self, node: ClusterNode, epoch: int) -> None:
+        """Outputs of an epoch leave: what it was made of must be on all disks that hold it, and stays as it is."""
+        member = node.member
+        if epoch <= self.delivered or member is None or member.formation is None:
+            return
+        formation = member.formation
+        for partition, holders in enumerate(formation.layout.partitions):
+            copies: list[tuple[str, int, dict[int, Entry]]] = []
+            for name in holders.all:
+                holder = self.node(name)
+                base = base_of(holder.disk, partition) if holder is not None else None
+                if holder is not None and base is not None:
+                    copies.append((name, base, self._entries(holder, partition, self.delivered, epoch)))
+                elif holder is not None:
+                    raise Violation(f"I1: epoch {epoch} is delivered; {name} has no log of partition {partition}")
+            if not copies:
+                continue
+            _, first_base, first = copies[0]
+            for name, base, entries in copies[1:]:
+                after = max(base, first_base)
+                if _behind(entries, after) != _behind(first, after):
+                    raise Violation(
+                        f"I1: epoch {epoch} is delivered; of partition {partition} {copies[0][0]} has {first},"
+                        f" {name} has {entries}"
+                    )
+            self._frozen |= {(partition, number): entry for number, entry in first.items()}
+        self.delivered = epoch
+
+    @staticmethod
+    def _entries(node: ClusterNode, partition: int, after: int, upto: int) -> dict[int, Entry]:
+        contents = node.disk.store(STORE).contents
+        found = {}
+        for epoch in range(after + 1, upto + 1):
+            entry: Any = contents.get(("entry", partition, epoch))
+            if entry is not None:
+                found[epoch] = (entry.generation, entry.chunk.first, entry.chunk.count)
+        return found
+
+    def done(self, node: ClusterNode, order: object) -> None:
+        """An order was carried out."""
+        if isinstance(order, cluster_effects.AdoptFormation):
+            self._check_adopted(node, order.formation, dict(order.logs))
+
+    def _check_adopted(self, node: ClusterNode, formation: Formation, kept: dict[int, int]) -> None:
+        """A log that counts as the adopted one has what was delivered, and nothing else there."""
+        found = {(e.chunk.partition, e.epoch): (e.generation, e.chunk.first, e.chunk.count) for e in entries_of(node.disk)}
+        for partition in kept:
+            base = base_of(node.disk, partition) or 0
+            whole = kept[partition] >= formation.logs[partition][1]
+            for epoch in range(base + 1, self.delivered + 1):
+                wanted, held = self._frozen.get((partition, epoch)), found.get((partition, epoch))
+                if held != wanted and (held is not None or whole):
+                    raise Violation(
+                        f"I3: {node.name} adopts a log of partition {partition} that has {held} in epoch {epoch},"
+                        f" of which {wanted} was delivered"
+                    )
+
+    def handled(self, node: ClusterNode) -> None:
+        """A member has handled an event."""
+        member = node.member
+        if member is None or member.phase is not Phase.RUN or member.formation is None:
+            return
+        begun = (member.incarnation, member.formation.number)
+        if self._begun.get(node.name) == begun:
+            return
+        self._begun[node.name] = begun
+        self._check_images(node, member, member.formation)
+
+    def _check_images(self, node: ClusterNode, member: Member, formation: Formation) -> None:
+        """A generation has begun here: what is held of each range is what the others hold of it at this cut."""
+        if formation.checkpoint is not None and formation.checkpoint.limit is not None:
+            return  # the cut lies inside an epoch
+        assert member.holding is not None
+        assert member.running is not None
+        if member.running.flow.applied != formation.cut:
+            return  # it has worked since
+        known = self.images.setdefault(formation.cut, {})
+        for number, held in images_of(member.holding, member.registry).items():
+            if known.setdefault(number, held) != held:
+                raise Violation(
+                    f"I8: range {number} at the cut {formation.cut} is {held} at {node.name},"
+                    f" and elsewhere it was {known[number]}"
+                )
+
+
+def _behind(entries: dict[int, Entry], base: int) -> dict[int, Entry]:
+    return {epoch: entry for epoch, entry in entries.items() if epoch > base}
+
+
+def _took_part(member: Member, formation: Formation) -> bool:
+    return member.formation is not None and member.formation.number == formation.number
+
+
+def _since(formation: Formation, node: str) -> int:
+    member = formation.member(node)
+    return member.since if member is not None else 0
