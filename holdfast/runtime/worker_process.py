@@ -39,7 +39,7 @@ from holdfast.runtime.transport.question import ask
 from holdfast.storage.directory import DataDirectory
 from holdfast.worker import cluster_effects, effects
 from holdfast.worker.cluster_effects import SendPeer, SendStatus
-from holdfast.worker.cluster_events import Ordered, PeerSent
+from holdfast.worker.cluster_events import LineMade, Ordered, PeerSent
 from holdfast.worker.member import Member
 from holdfast.worker.settings import Settings
 
@@ -136,6 +136,7 @@ class WorkerProcess:
             peers: list[Peers] = []
 
             def joined(cluster: str) -> None:
+                inbox.put(LineMade(now()))
                 if not peers:
                     links = Peers(
                         *(replace(own, cluster=cluster), options.secrets, options.limits),

@@ -136,8 +136,8 @@ class Running:
         copies = self.logs.copies
         return Reached(copies.durable, self.cuts.replicated, self.delivery.delivered, copies.closed, due)
 
-    def flush(self) -> Orders:
-        """All that is to be sent, with what is reached by now; and to those who get nothing else, that alone."""
+    def flush(self, *, beats: bool) -> Orders:
+        """All that is to be sent, with what is reached by now; with `beats` that alone to who gets nothing else."""
         self.outbox += self.logs.outbox
         self.logs.outbox = []
         reached = self.reached
@@ -148,7 +148,7 @@ class Running:
             self.told[node] = reached
         self.outbox = []
         for node in self.links.peers:
-            if self.told.get(node) != reached:
+            if beats and self.told.get(node) != reached:
                 self.told[node] = reached
                 orders.append(SendPeer(node, self.links.wrap(node, reached, messages.Beat())))
         return orders
@@ -304,7 +304,7 @@ class Running:
         return bool(self.careful) or self.failure is not None or self.fatal is not None
 
     @property
-    def busy(self) -> bool:
+    def has_work(self) -> bool:
         """Whether there is work that no answer will bring."""
         return not self.is_halted and (self.flow.may_compute or self.flow.may_apply)
 
