@@ -183,6 +183,7 @@ def test_early_messages_beyond_what_can_be_kept_break_the_link(monkeypatch: pyte
     bench.hear(chas.Adopted(0, 2))
 
     bench.peer("b", Beat(), generation=2)
+    bench.hear(has.Ticked(0))
 
     assert bench.status.lost == ("b",)
 
@@ -191,6 +192,7 @@ def test_a_lost_connection_is_told() -> None:
     bench = at_work(Bench())
 
     bench.hear(chas.LinkLost(0, "b"))
+    bench.hear(has.Ticked(0))
 
     assert bench.status.lost == ("b",)
 
