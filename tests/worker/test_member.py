@@ -349,4 +349,5 @@ def test_an_ended_partition_is_told_once_its_cursor_is_known() -> None:
     bench = at_work(Bench(), nodes=("a",))
     assert not bench.status.ended
     bench.answer_cursors(Cursor(0, 3, None, True, 0))
+    bench.hear(has.Ticked(0))
     assert bench.status.ended
