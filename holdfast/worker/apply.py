@@ -7,7 +7,7 @@ epoch after it is applied already, and is not again.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
 from holdfast.worker.exchange import Exchange
 from holdfast.worker.record import Record
 
-DECODED_AT_ONCE = 512  # records
+DECODED_AT_ONCE = 32 * 1024  # bytes of records: with what they become, what a processor's cache holds
 Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
 
 
@@ -49,9 +49,10 @@ class Slice:
 
     def between(self, low: Place, high: Place | None) -> Slice | None:
         """What of it lies in low … high; None if nothing does."""
-        begins = self.turn is not None and low <= (self.start, False) and (high is None or high >= (self.start, True))
-        if begins and (high is None or high.records >= self.end):
+        timed, reached = self.turn is not None, low <= (self.start, False)
+        if reached and (high is None or (high.records >= self.end and high >= (self.start, timed))):
             return self
+        begins = timed and reached and (high is None or high >= (self.start, True))
         parts, at = [], self.start
         for part in self.parts:
             first = max(low.records - at, 0)
@@ -200,17 +201,22 @@ class Apply:
 
     def _slices_of_chunk(self, chunk: Chunk) -> Iterator[Slice]:
         """Records of one partition alone, decoded not long before they are needed: then they are still in the cache."""
-        raw, at = chunk.raw, 0
-        while at < chunk.count:
-            count = min(DECODED_AT_ONCE, chunk.count - at)
-            end = len(raw) if at + count == chunk.count else self.pipeline.cut(chunk.partition, raw, count)
-            records = self.pipeline.decode(chunk.partition, raw[:end])
-            assert len(records) == count, "a block holds other records than were counted"
-            raw = raw[end:]
-            for start in range(0, count, self.slice_records):
-                part = Part(0, chunk.partition, chunk.first + at + start, records[start : start + self.slice_records])
-                yield Slice([part], None, at + start)
-            at += count
+        raw, start, at = chunk.raw, 0, 0
+        while start < len(raw):
+            end = self.pipeline.cut(chunk.partition, raw, start, DECODED_AT_ONCE)
+            records = self.pipeline.decode(chunk.partition, raw[start:end])
+            start = end
+            for piece in self._even(records):
+                yield Slice([Part(0, chunk.partition, chunk.first + at, piece)], None, at)
+                at += len(piece)
+        assert at == chunk.count, "a block holds other records than were counted"
+
+    def _even(self, records: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The records in pieces of about the same length, none longer than a slice may be."""
+        count = -(-len(records) // self.slice_records)
+        length = -(-len(records) // count) if count else 1
+        for start in range(0, len(records), length):
+            yield records[start : start + length]
 
     def _slices_of_turns(self, turns: list[Turn]) -> Iterator[Slice]:
         """Turns are put together up to the size of a slice, unless their timers keep them apart."""
