@@ -144,12 +144,14 @@ class SegmentWriter:
             self._line(text)
 
     def _keyed_chain(self, entry: Step) -> tuple[Step, Step] | None:
-        """key_by and inlet, where the segment is just key_by and one stateful step."""
+        """key_by and inlet, where the segment is just key_by, perhaps behind a merge, and one stateful step."""
         if self.positions:
             return None
         chain = [entry]
         for kind in (Kind.KEY_BY, Kind.STATEFUL):
             consumers = self.plan.consumers(chain[-1])
+            while len(consumers) == 1 and consumers[0].kind is Kind.MERGE:
+                consumers = self.plan.consumers(consumers[0])
             if len(consumers) != 1 or consumers[0].kind is not kind:
                 return None
             chain.append(consumers[0])
