@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import holdfast
 from benchmarks.jobs import FULL, JOBS, QUICK, Record
 from benchmarks.measure import FailedError
 
@@ -48,6 +50,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "commit": _commit(),
+        "load": os.getloadavg()[0],  # of the last minute, this run's own included
     }
 
 
@@ -83,6 +86,8 @@ def options() -> argparse.Namespace:
 def main() -> int:
     given = options()
     records: list[Record] = []
+    # As pip does when it installs a package: otherwise each start may compile all of it anew.
+    compileall.compile_dir(Path(holdfast.__file__).parent, quiet=2)
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=given.scratch) as scratch:
         for name in given.jobs or JOBS:
             folder = Path(scratch) / name

@@ -58,9 +58,9 @@ class SimulatedSource:
         assert self._times[0] is records, "times are asked for the records just decoded"
         return self._times[1]
 
-    def cut(self, raw: bytes, count: int) -> int:
-        """Byte length of the first `count` records."""
-        return self._blocks.cut(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        """Where the whole records end that begin at `start` and take up to `size` bytes."""
+        return self._blocks.cut(raw, start, size)
 
     def open(self, partition: str, offset: object | None) -> Any:
         """Read on after `offset`."""

@@ -100,8 +100,8 @@ class UserSource:
         pull = Pull(lambda: self._source.read(partition, start), lambda: self._loop, f"{self._name}: read()")
         return UserReader(self._name, pull, self._frames, image, live=self.live, ended=ended)
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return framing.cut(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return framing.cut(raw, start, size)
 
     def decode(self, raw: bytes) -> list[Any | Undecodable]:
         return self._frames.records(raw)

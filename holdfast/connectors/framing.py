@@ -40,15 +40,21 @@ def unpack(raw: bytes) -> list[bytes]:
     return images
 
 
-def cut(raw: bytes, count: int) -> int:
-    """Byte length of the first `count` records of a block."""
-    unpacker = _unpacker(raw)
+def cut(raw: bytes, start: int, size: int) -> int:
+    """Where the whole records end that begin at `start` and take up to `size` bytes; behind one at least."""
+    unpacker = _unpacker(raw[start : start + size])
+    length = 0
     try:
-        for _ in range(count):
+        while True:
             unpacker.skip()
+            length = unpacker.tell()
     except msgpack.OutOfData:
-        raise ValueError(f"the block has fewer than {count} records") from None
-    return int(unpacker.tell())
+        pass
+    if length == 0:  # a record longer than that
+        unpacker = _unpacker(raw[start:])
+        unpacker.skip()
+        length = unpacker.tell()
+    return start + int(length)
 
 
 def _unpacker(raw: bytes) -> msgpack.Unpacker:

@@ -52,8 +52,8 @@ class Generator(Generic[T]):
         pull = Pull(self._fn, lambda: self._loop, "the function of sources.Generator")
         return GeneratorReader(pull, self._frames, 0 if offset is None else offset)
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return framing.cut(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return framing.cut(raw, start, size)
 
     def decode(self, raw: bytes) -> list[T | Undecodable]:
         records: list[Any] = self._frames.records(raw)

@@ -61,8 +61,11 @@ class OpenSource(Protocol):
         InputChangedError when what was read up to it is no longer what it was, where that can be told.
         """
 
-    def cut(self, raw: bytes, count: int) -> int:
-        """Byte length of the first `count` records of a raw block; pure."""
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        """Where the whole records end that begin at `start` of a raw block and take up to `size` bytes; pure.
+
+        Always behind at least one record; `start` lies before the end of the block.
+        """
 
 
 class Writer(Protocol):

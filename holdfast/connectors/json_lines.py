@@ -1,8 +1,10 @@
 """JSON lines as a source: what `json.loads` gives for each line.
 
 msgspec reads most lines several times as fast and, where it succeeds, gives an equal value of the same types;
-a line that it refuses is given to `json.loads`, which knows more (NaN, 1e400, lone surrogates). Each line is
-decoded on its own: msgspec's own cutting would accept two values in one line and one value over two.
+a line that it refuses is given to `json.loads`, which knows more (NaN, 1e400, lone surrogates).
+Invariant: one line, one value. msgspec's own cutting would accept two values in one line and one value over two,
+so it is used only for blocks in which every line begins with "{" and ends with "}": no value goes on behind "}"
+with "{", so none crosses a newline, and as many values as lines means one in each. Other blocks go line by line.
 """
 
 from __future__ import annotations
@@ -33,14 +35,30 @@ class JsonLines(LineFiles):
     ) -> None:
         super().__init__(paths_or_globs, encoding, time)
         # UTF-8 is what msgspec reads; of other encodings even ASCII would differ in what it refuses.
-        self._fast: Callable[[bytes], Any] | None = msgspec.json.Decoder().decode if self.encoding == "utf-8" else None
+        decoder = msgspec.json.Decoder() if self.encoding == "utf-8" else None
+        self._fast: Callable[[bytes], Any] | None = None if decoder is None else decoder.decode
+        self._fast_lines: Callable[[bytes], list[Any]] | None = None if decoder is None else decoder.decode_lines
 
     def decode(self, raw: bytes) -> list[Any]:
-        found = raw_lines(raw)
-        records = self._records(found)
+        records = self._objects(raw)
+        if records is None:
+            records = self._records(raw_lines(raw))
         if self._times is not None:
-            self._times.mark(records, found.__getitem__)
+            self._times.mark(records, raw_lines(raw).__getitem__)
         return records
+
+    def _objects(self, raw: bytes) -> list[Any] | None:
+        """The records of a block of lines that are one object each, all at once; None if it is not surely one."""
+        if self._fast_lines is None or not raw.startswith(b"{") or not raw.endswith((b"}\n", b"}")):
+            return None
+        between = raw.count(b"}\n{")
+        if between + raw.endswith(b"\n") != raw.count(b"\n"):
+            return None
+        try:
+            records = self._fast_lines(raw)
+        except (ValueError, RecursionError):
+            return None  # some line is not plain
+        return records if len(records) == between + 1 else None
 
     def _records(self, found: list[bytes]) -> list[Any]:
         if self._fast is not None:

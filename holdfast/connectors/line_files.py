@@ -59,8 +59,8 @@ class LineFiles:
     def open(self, partition: str, offset: object | None) -> LineReader:
         return LineReader(partition, None if offset is None else FileOffset.unpacked(offset))
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return lines.cut(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return lines.cut(raw, start, size)
 
     def times(self, records: list[Any], /) -> list[int | None] | None:
         return None if self._times is None else self._times.times(records)
@@ -191,7 +191,7 @@ class LineReader:
 
     def read(self, records_max: int | None, bytes_max: int) -> Block | None:
         assert bytes_max > 0, bytes_max
-        end = self._end_of_block(records_max, bytes_max)
+        end, count = self._end_of_block(records_max, bytes_max)
         if end == self._start:
             return None
         raw = self._buffer[self._start : end]
@@ -199,7 +199,8 @@ class LineReader:
         if end == len(self._buffer):
             # Read on now, so that the last block of a file is known to be the last.
             self._fill(READ_BYTES)
-        count = lines.count_lines(raw, 0, len(raw))
+        if count is None:
+            count = lines.count_lines(raw, 0, len(raw))
         self._given.add(raw, count)
         return Block(raw, count, self._all_given)
 
@@ -207,24 +208,24 @@ class LineReader:
     def _all_given(self) -> bool:
         return self._exhausted and self._start == len(self._buffer)
 
-    def _end_of_block(self, records_max: int | None, bytes_max: int) -> int:
-        """Where in the buffer the next block ends; its start when the file holds nothing more."""
+    def _end_of_block(self, records_max: int | None, bytes_max: int) -> tuple[int, int | None]:
+        """Where in the buffer the next block ends, its start when the file holds nothing more; its lines if known."""
         if records_max is not None:
             stop = min(len(self._buffer), self._start + bytes_max)
             end = lines.end_of_lines(self._buffer, records_max, self._start, stop)
             if end > 0:
-                return end
+                return end, records_max
         while len(self._buffer) - self._start < bytes_max and not self._exhausted:
             self._fill(max(READ_BYTES, bytes_max))
         stop = min(len(self._buffer), self._start + bytes_max)
         if records_max is not None:
             end = lines.end_of_lines(self._buffer, records_max, self._start, stop)
             if end > 0:
-                return end
+                return end, records_max
         if self._exhausted and stop == len(self._buffer):
-            return stop
+            return stop, None
         end = self._buffer.rfind(b"\n", self._start, stop) + 1
-        return end if end > 0 else self._end_of_long_line(stop)
+        return (end if end > 0 else self._end_of_long_line(stop)), None
 
     def _end_of_long_line(self, searched: int) -> int:
         """Where the line ends that fills all of the buffer up to `searched`; reads on as far as it takes."""

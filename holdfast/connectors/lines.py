@@ -23,14 +23,12 @@ def count_lines(raw: bytes, start: int, stop: int) -> int:
     return count + 1 if stop > start and raw[stop - 1] != 0x0A else count
 
 
-def cut(raw: bytes, count: int) -> int:
-    """Byte length of the first `count` lines of a raw block."""
-    end = end_of_lines(raw, count, 0, len(raw))
-    if end < 0:
-        if count_lines(raw, 0, len(raw)) != count:
-            raise ValueError(f"the block has fewer than {count} records")
+def cut(raw: bytes, start: int, size: int) -> int:
+    """Where the whole lines end that begin at `start` and take up to `size` bytes; behind one at least."""
+    if len(raw) - start <= size:
         return len(raw)
-    return end
+    end = raw.rfind(b"\n", start, start + size) + 1 or raw.find(b"\n", start + size) + 1
+    return end or len(raw)
 
 
 def end_of_lines(raw: bytes, count: int, start: int, stop: int) -> int:

@@ -62,8 +62,8 @@ class MemorySource(Generic[T]):
             raise UsageError(f"sources.Memory has no partition {partition!r} any more")
         return MemoryReader(partition, self._records[partition], self._frames, offset)
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return framing.cut(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return framing.cut(raw, start, size)
 
     def decode(self, raw: bytes) -> list[T | Undecodable]:
         records: list[Any] = self._frames.records(raw)

@@ -43,6 +43,11 @@ class Epoch:
     chunks: tuple[Chunk, ...]
 
     @property
+    def size(self) -> int:
+        """Bytes of its records."""
+        return sum(len(chunk.raw) for chunk in self.chunks)
+
+    @property
     def row(self) -> EpochRow:
         """This epoch's row in the epoch table."""
         parts = tuple((c.partition, c.count, c.time, c.ended) for c in self.chunks)

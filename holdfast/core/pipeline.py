@@ -179,10 +179,10 @@ class Pipeline:
         records: Sequence[Any] = self._source(partition).decode(raw)
         return records
 
-    def cut(self, partition: int, raw: bytes, count: int) -> int:
-        """Byte length of the first `count` records of a block."""
-        length: int = self._source(partition).cut(raw, count)
-        return length
+    def cut(self, partition: int, raw: bytes, start: int, size: int) -> int:
+        """Where the whole records end that begin at `start` of a block and take up to `size` bytes, at least one."""
+        end: int = self._source(partition).cut(raw, start, size)
+        return end
 
     def record_times(self, partition: int, records: Sequence[Any]) -> Sequence[int | None] | None:
         """The records' own times, where their source gives them."""

@@ -89,8 +89,11 @@ class SegmentWriter:
         self._line("def run(records, turn, rank, first):")
         self.depth += 1
         chain = self._bulk_chain(step)
+        keyed = self._keyed_chain(step)
         if chain is not None:
             self._bulk_body("records", *chain)
+        elif keyed is not None:
+            self._keyed_body(*keyed)
         elif self.positions:
             self._line("for n, m in enumerate(records, first):")
             self.depth += 1
@@ -137,6 +140,31 @@ class SegmentWriter:
             "if new and set(map(type, new)) != {str}:",
             "    raise NotPlainError",
             f"keys{inlet.index}.extend(new)",
+        ):
+            self._line(text)
+
+    def _keyed_chain(self, entry: Step) -> tuple[Step, Step] | None:
+        """key_by and inlet, where the segment is just key_by, perhaps behind a merge, and one stateful step."""
+        if self.positions:
+            return None
+        chain = [entry]
+        for kind in (Kind.KEY_BY, Kind.STATEFUL):
+            consumers = self.plan.consumers(chain[-1])
+            while len(consumers) == 1 and consumers[0].kind is Kind.MERGE:
+                consumers = self.plan.consumers(consumers[0])
+            if len(consumers) != 1 or consumers[0].kind is not kind:
+                return None
+            chain.append(consumers[0])
+        return chain[1], chain[2]
+
+    def _keyed_body(self, key_by: Step, inlet: Step) -> None:
+        """Records become messages as they are, and their keys are made together."""
+        for text in (
+            f"new = [f{key_by.index}(m) for m in records]",
+            "if not {str, int}.issuperset(map(type, new)):",
+            "    new = [k if type(k) is str or type(k) is int else lookup(k) for k in new]",
+            f"keys{inlet.index}.extend(new)",
+            f"messages{inlet.index}.extend(records)",
         ):
             self._line(text)
 

@@ -66,7 +66,7 @@ class Watch(Probe):
 
     def logged(self, epochs: Sequence[Epoch]) -> None:
         """Note what was appended."""
-        self._logged_bytes += sum(len(chunk.raw) for epoch in epochs for chunk in epoch.chunks)
+        self._logged_bytes += sum(epoch.size for epoch in epochs)
 
     def passed(self, point: str) -> None:
         self._page[0] = ALL_POINTS.index(point)

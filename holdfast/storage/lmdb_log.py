@@ -93,7 +93,7 @@ class LmdbLog:
         check_order(self._tail, epochs)
         if not epochs:
             return
-        size = sum(len(chunk.raw) for epoch in epochs for chunk in epoch.chunks)
+        size = sum(epoch.size for epoch in epochs)
         self._environment.reserve(self._reserve + size)
         self._environment.write(lambda transaction: _put_epochs(transaction, epochs))
         self._tail = epochs[-1].number

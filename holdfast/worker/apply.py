@@ -7,7 +7,8 @@ epoch after it is applied already, and is not again.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -16,11 +17,11 @@ from holdfast.core.epochs import Chunk, Epoch
 from holdfast.core.errors import HoldfastError, StoppedError
 from holdfast.core.pipeline import Pipeline, StopBeforeError
 from holdfast.core.positions import TIMER, Position
-from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
+from holdfast.core.turns import ROUND, DecodedChunk, Part, Turn, turns_of
 from holdfast.worker.exchange import Exchange
 from holdfast.worker.record import Record
 
-DECODED_AT_ONCE = 512  # records
+DECODED_AT_ONCE = 32 * 1024  # bytes of records: with what they become, what a processor's cache holds
 Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
 
 
@@ -49,9 +50,10 @@ class Slice:
 
     def between(self, low: Place, high: Place | None) -> Slice | None:
         """What of it lies in low … high; None if nothing does."""
-        begins = self.turn is not None and low <= (self.start, False) and (high is None or high >= (self.start, True))
-        if begins and (high is None or high.records >= self.end):
+        timed, reached = self.turn is not None, low <= (self.start, False)
+        if reached and (high is None or (high.records >= self.end and high >= (self.start, timed))):
             return self
+        begins = timed and reached and (high is None or high >= (self.start, True))
         parts, at = [], self.start
         for part in self.parts:
             first = max(low.records - at, 0)
@@ -185,7 +187,7 @@ class Apply:
         return DecodedChunk(chunk.partition, chunk.first, records, times, chunk.time)
 
     def _slices(self, epoch: Epoch, clocks: dict[int, int]) -> Iterator[Slice]:
-        if self.needs_times or len(epoch.chunks) != 1:
+        if self.needs_times:
             chunks = [self._decoded(chunk) for chunk in epoch.chunks]
             at_least = epoch.time if self.live else 0
             turns = list(turns_of(chunks, live=self.live, clocks=clocks, time=max(self.time, at_least)))
@@ -193,35 +195,64 @@ class Apply:
             self._note_times(turns)
             yield from self._slices_of_turns(turns)
             return
-        chunk = epoch.chunks[0]
-        clocks[chunk.partition] = max(chunk.time, clocks.get(chunk.partition, 0))
-        self._last_time = max(self.time, clocks[chunk.partition])
-        yield from self._slices_of_chunk(chunk)
+        self._last_time = self.time
+        for chunk in epoch.chunks:
+            if chunk.count or self.live:
+                clocks[chunk.partition] = max(chunk.time, clocks.get(chunk.partition, 0))
+                self._last_time = max(self._last_time, clocks[chunk.partition])
+        if self.live or len(epoch.chunks) == 1:
+            at = 0
+            for chunk in epoch.chunks:
+                yield from self._slices_of_chunk(chunk, at)
+                at += chunk.count
+        else:
+            yield from self._slices_of_turns(self._rounds(epoch))
 
-    def _slices_of_chunk(self, chunk: Chunk) -> Iterator[Slice]:
-        """Records of one partition alone, decoded not long before they are needed: then they are still in the cache."""
-        raw, at = chunk.raw, 0
-        while at < chunk.count:
-            count = min(DECODED_AT_ONCE, chunk.count - at)
-            end = len(raw) if at + count == chunk.count else self.pipeline.cut(chunk.partition, raw, count)
-            records = self.pipeline.decode(chunk.partition, raw[:end])
-            assert len(records) == count, "a block holds other records than were counted"
-            raw = raw[end:]
-            for start in range(0, count, self.slice_records):
-                part = Part(0, chunk.partition, chunk.first + at + start, records[start : start + self.slice_records])
-                yield Slice([part], None, at + start)
-            at += count
+    def _in_parts(self, chunk: Chunk) -> Iterator[Sequence[Any]]:
+        """The records of a chunk, decoded not long before they are needed: then they are still in the cache."""
+        raw, start, count = chunk.raw, 0, 0
+        while start < len(raw):
+            end = self.pipeline.cut(chunk.partition, raw, start, DECODED_AT_ONCE)
+            records = self.pipeline.decode(chunk.partition, raw[start:end])
+            start = end
+            count += len(records)
+            yield records
+        assert count == chunk.count, "a block holds other records than were counted"
 
-    def _slices_of_turns(self, turns: list[Turn]) -> Iterator[Slice]:
+    def _slices_of_chunk(self, chunk: Chunk, at: int) -> Iterator[Slice]:
+        """Records of one partition alone, in slices of about the same length; `at` of the epoch lie before them."""
+        first = chunk.first
+        for records in self._in_parts(chunk):
+            count = -(-len(records) // self.slice_records)
+            length = -(-len(records) // count)
+            for start in range(0, len(records), length):
+                piece = records[start : start + length]
+                yield Slice([Part(0, chunk.partition, first, piece)], None, at)
+                at, first = at + len(piece), first + len(piece)
+
+    def _rounds(self, epoch: Epoch) -> Iterator[Turn]:
+        """Rounds of finite partitions where nobody asks when they were."""
+        firsts = {chunk.partition: chunk.first for chunk in epoch.chunks}
+        records = {chunk.partition: itertools.chain.from_iterable(self._in_parts(chunk)) for chunk in epoch.chunks}
+        for number in itertools.count():
+            turn = Turn(number, [], {})
+            for partition, first in firsts.items():
+                piece = list(itertools.islice(records[partition], ROUND))
+                if piece:
+                    turn.parts.append(Part(number, partition, first + number * ROUND, piece))
+            if not turn.parts:
+                return
+            yield turn
+
+    def _slices_of_turns(self, turns: Iterable[Turn]) -> Iterator[Slice]:
         """Turns are put together up to the size of a slice, unless their timers keep them apart."""
         start, parts, count = 0, [], 0
         for turn in turns:
             head: Turn | None = turn if self.timed else None
             for part in turn.parts:
-                for at in range(0, len(part.records), self.slice_records):
-                    records = part.records[at : at + self.slice_records]
-                    parts.append(replace(part, first=part.first + at, records=records))
-                    count += len(records)
+                for piece in self._pieces(part):
+                    parts.append(piece)
+                    count += len(piece.records)
                     if count >= self.slice_records:
                         yield Slice(parts, head, start)
                         start, parts, count, head = start + count, [], 0, None
@@ -230,6 +261,14 @@ class Apply:
                 start, parts, count = start + count, [], 0
         if parts:
             yield Slice(parts, None, start)
+
+    def _pieces(self, part: Part) -> Iterator[Part]:
+        """A part in pieces that are no longer than a slice may be; mostly the part itself."""
+        if len(part.records) <= self.slice_records:
+            yield part
+            return
+        for at in range(0, len(part.records), self.slice_records):
+            yield replace(part, first=part.first + at, records=part.records[at : at + self.slice_records])
 
     def _note_times(self, turns: list[Turn]) -> None:
         """For contexts: when each partition's part of each turn was."""

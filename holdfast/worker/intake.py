@@ -166,7 +166,12 @@ class Intake:
         """The work waited for a commit: larger epochs have the commit paid by more of it."""
         self.bytes_wanted = min(self.bytes_wanted * 2, self.settings.epoch_bytes_max)
 
-    def worked(self, milliseconds: int) -> None:
-        """An epoch took this long: latency bounds its size."""
+    def worked(self, size: int, milliseconds: int) -> None:
+        """An epoch of `size` bytes took this long: latency bounds its size, and what a commit costs asks for more.
+
+        Only one that was as large as wanted says that larger ones are worth it: a source that trickles gives none.
+        """
         if milliseconds > self.settings.epoch_ms_max:
             self.bytes_wanted = max(self.bytes_wanted // 2, self.settings.epoch_bytes_min // 16)
+        elif milliseconds < self.settings.epoch_ms_min and 2 * size >= self.bytes_wanted:
+            self.bytes_wanted = min(self.bytes_wanted * 2, self.settings.epoch_bytes_max)

@@ -72,7 +72,7 @@ class Worker:
         self.running = False  # the return is over
         self.finished = False
         self.now = 0
-        self.work_began: int | None = None  # when the epoch just applied was begun
+        self.work_began: tuple[int, int] | None = None  # size of the epoch just applied, and when it was begun
         self.wake = Wake()
         self.first_output = [0] * len(plan.sinks)
         self.made = 0  # checkpoints
@@ -111,7 +111,8 @@ class Worker:
 
     def _note_time(self, now: int) -> None:
         if self.work_began is not None:
-            self.intake.worked(now - self.work_began)
+            size, began = self.work_began
+            self.intake.worked(size, now - began)
             self.work_began = None
         self.now = now
 
@@ -250,7 +251,7 @@ class Worker:
         effects = self.work.go_on()
         if self.work.under_way is not None:
             return effects
-        self.work_began = self.now
+        self.work_began = epoch.size, self.now
         effects += self._applied(epoch, self.work.stopped)
         return effects + self.checkpoints.slice() if self.running else effects
 
@@ -274,7 +275,7 @@ class Worker:
         else:
             self.stopped = replace(stopped, error=stopped.error or self.settings.stop_error)
             self._stop()
-        self.cuts.applied(sum(len(chunk.raw) for chunk in epoch.chunks))
+        self.cuts.applied(epoch.size)
         effects = self.delivery.hand_out(epoch.number, self.pipeline.take_outputs(), durable=self.progress.durable)
         self._note_delivered()
         return effects

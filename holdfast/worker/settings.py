@@ -14,11 +14,12 @@ class Settings:
     generation: int = 1
     checkpoint_ms: int = 1000  # work done again after a crash, against what a checkpoint costs
     epoch_bytes_min: int = 16 * 1024  # a commit costs as much as about 700 messages: smaller is all commit
-    epoch_bytes_max: int = 256 * 1024  # larger epochs add latency and no throughput (measured)
+    epoch_bytes_max: int = 512 * 1024  # larger epochs add latency and hardly any throughput (measured)
+    epoch_ms_min: int = 10  # work of one epoch below which they are made larger: a commit costs about half of one ms
     epoch_ms_max: int = 40  # work of one epoch beyond which epochs are made smaller
     epochs_in_flight: int = 3  # logged but not yet applied: one at work, one committed, one on its way
     undelivered_max: int = 16  # epochs applied ahead of the slowest sink
-    slice_records: int = 128  # locality: larger slices leave the cache, smaller ones pay per slice
+    slice_records: int = 512  # locality: larger slices leave the cache, smaller ones pay per slice (measured)
     rows_per_slice: int = 4000  # of a checkpoint, encoded between two epochs: about a millisecond
     replay_bytes: int = 1024 * 1024  # of the log, read at a time
     cut_ms: int = 50  # between cuts of a cluster: work done again when a member is lost, against what a cut costs

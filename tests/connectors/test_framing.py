@@ -17,15 +17,15 @@ def test_two_blocks_joined_are_a_block(one: list[bytes], other: list[bytes]) -> 
     assert framing.unpack(framing.pack(one) + framing.pack(other)) == one + other
 
 
-@given(IMAGES, st.data())
-def test_a_block_is_cut_between_records(images: list[bytes], data: st.DataObject) -> None:
-    raw = framing.pack(images)
-    count = data.draw(st.integers(0, len(images)))
-    end = framing.cut(raw, count)
-    assert framing.unpack(raw[:end]) == images[:count]
-    assert framing.unpack(raw[end:]) == images[count:]
-    with pytest.raises(ValueError, match="fewer"):
-        framing.cut(raw, len(images) + 1)
+@given(IMAGES.filter(bool), st.sampled_from([1, 10, 30, 70_000, 100_000]), st.data())
+def test_a_cut_is_behind_the_whole_records_that_fit_and_one_at_least(
+    images: list[bytes], size: int, data: st.DataObject
+) -> None:
+    given_before = data.draw(st.integers(0, len(images) - 1))
+    start, rest = len(framing.pack(images[:given_before])), images[given_before:]
+    fitting = [count for count in range(1, len(rest) + 1) if len(framing.pack(rest[:count])) <= size]
+    count = max(fitting, default=1)
+    assert framing.cut(framing.pack(images), start, size) == start + len(framing.pack(rest[:count]))
 
 
 @given(IMAGES.filter(bool), st.data())

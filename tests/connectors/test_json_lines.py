@@ -133,6 +133,24 @@ def test_each_line_of_a_block_is_read_on_its_own(lines: list[bytes], encoding: s
     assert list(map(got, records)) == [expected(line, encoding) for line in lines]
 
 
+# Pieces of which lines that look like one object each can hold none, a half or several.
+PIECES = st.sampled_from(['{"a":1}', '{"b":[{', "{", "}", '"', ",", ":", '"c":', "1", " ", "}]", "[", "\\", "\r", "{}"])
+OBJECT_LIKE = st.one_of(
+    st.lists(PIECES, max_size=4).map(lambda pieces: "{" + "".join(pieces) + "}"),
+    st.lists(st.sampled_from(['{"a":1}', "{}", '{"a":', "1}", "1", ",", " "]), min_size=1, max_size=3).map("".join),
+).map(str.encode)
+
+
+@given(st.lists(OBJECT_LIKE, min_size=1, max_size=5), st.sampled_from([b"", b"\n"]))
+@example([b'{"a":1} {"b":2}', b"{}"], b"\n")
+@example([b'{"a":1} {"b":2}', b'{"a":', b"1}"], b"\n")
+@example([b'{"a":"}', b'{"}', b'{"a":1}{"b":2}'], b"")
+@example([b'{"a":', b"1}"], b"\n")
+def test_lines_that_look_like_an_object_each_are_read_on_their_own_too(lines: list[bytes], end: bytes) -> None:
+    records = sources.JsonLines("x").decode(b"\n".join(lines) + end)
+    assert list(map(got, records)) == list(map(expected, lines))
+
+
 def test_an_undecodable_line_keeps_its_bytes() -> None:
     first, bad, last = sources.JsonLines("x").decode(b'{"a":1}\n{"a":\n[]')
     assert (first, last) == ({"a": 1}, [])

@@ -2,7 +2,8 @@ r"""Cutting at b"\n": against the plain definition, over any bytes and any block
 
 from __future__ import annotations
 
-import pytest
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,17 +38,14 @@ def test_lines_end_at_newlines_and_nowhere_else(raw: bytes) -> None:
     assert raw_lines(raw) == [line.removesuffix(b"\n") for line in expected]
 
 
-@given(BLOCKS, st.data())
-def test_a_cut_is_where_that_many_lines_end(raw: bytes, data: st.DataObject) -> None:
+@given(BLOCKS.filter(bool), st.integers(1, 60), st.data())
+def test_a_cut_is_behind_the_whole_lines_that_fit_and_one_at_least(raw: bytes, size: int, data: st.DataObject) -> None:
     expected = lines_of(raw)
-    count = data.draw(st.integers(0, len(expected)))
-    assert lines.cut(raw, count) == len(b"".join(expected[:count]))
-
-
-@given(BLOCKS)
-def test_more_lines_than_there_are_cannot_be_cut(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="fewer"):
-        lines.cut(raw, len(lines_of(raw)) + 1)
+    given_before = data.draw(st.integers(0, len(expected) - 1))
+    start = len(b"".join(expected[:given_before]))
+    ends = itertools.accumulate(map(len, expected[given_before:]))
+    fitting = [end for end in ends if end <= size]
+    assert lines.cut(raw, start, size) == start + (fitting[-1] if fitting else len(expected[given_before]))
 
 
 @given(BLOCKS, st.integers(0, 50), st.integers(0, 50))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+import holdfast as hf
+from holdfast import sinks, sources
+from holdfast.core.turns import ROUND
+from holdfast.worker import apply
 from holdfast.worker.settings import Settings
 from tests.worker.drive import run_case
 from tests.zoo import Case, all_cases, identical
 
 KIND = Settings()
+SIZES = {"a": 200, "b": 0, "c": 513}
 CRUEL = Settings(
     checkpoint_ms=10,
     epoch_bytes_min=16,
@@ -17,6 +22,22 @@ CRUEL = Settings(
     rows_per_slice=1,
     replay_bytes=1,
 )
+
+
+def test_records_are_decoded_a_few_at_a_time_in_the_order_of_their_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "DECODED_AT_ONCE", 1000)  # bytes: parts end inside of rounds
+    outputs = sinks.Memory()
+    app = hf.Application("parts")
+    numbers = [app.source(sources.Memory([(name, at) for at in range(count)])) for name, count in SIZES.items()]
+    merged = numbers[0].merge(numbers[1]).merge(numbers[2])
+    merged.key_by(lambda message: message[0]).stateful(lambda message, _: message, state=list, name="all").sink(outputs)
+
+    rounds = range(1 + max(SIZES.values()) // ROUND)
+    expected = [(name, at) for r in rounds for name, count in SIZES.items() for at in range(count)[r * ROUND :][:ROUND]]
+    given, _, error = run_case(app, KIND)
+
+    assert error is None
+    assert list(given.values()) == [expected]
 
 
 @pytest.mark.parametrize("settings", [KIND, CRUEL], ids=["kind", "cruel"])
