@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, TypeVar, overload
 
-from holdfast.core.connector import RecordReader, Source, is_sink, is_source
+from holdfast.core.connector import RecordReader, Source, is_sink, is_source, remembered_by
 from holdfast.core.errors import ApplicationError
 from holdfast.core.failures import SAMPLE_LETTER
 from holdfast.core.signatures import function_name, is_lambda
@@ -92,7 +92,7 @@ class Application:
             return
         if not self.sources:
             raise ApplicationError(f"application {self.name!r} has no source; begin with app.source(…)")
-        if not self.sinks:
+        if not self._has_an_end:
             raise ApplicationError(f"application {self.name!r} has no sink; end a stream with .sink(…)")
         for step in self.sources:
             if not step.consumers[0]:
@@ -104,6 +104,12 @@ class Application:
             self._number(step, name)
         self._letter_steps = []
         self._complete = True
+
+    @property
+    def _has_an_end(self) -> bool:
+        """Whether anybody can learn what it does: from a sink, an answer, or the state that a sender may query."""
+        answers = any(step.kind is Kind.REPLY for step in self._steps)
+        return bool(self.sinks) or answers or any(remembered_by(step.source) is not None for step in self.sources)
 
     # --- for streams
 

@@ -26,6 +26,7 @@ class Kind(enum.Enum):
     STATEFUL = "stateful"
     BRANCH = "branch"
     MERGE = "merge"
+    REPLY = "reply"
     SINK = "sink"
 
     @property
@@ -52,7 +53,7 @@ class Step:
     index: int  # order of definition; of a sink that gets dead letters only, -1 until all others are numbered
     kind: Kind
     name: str  # recovery id of a source, stateful step or sink; a label for messages otherwise
-    function: Function | None = None  # None: SOURCE, MERGE, SINK
+    function: Function | None = None  # None: SOURCE, MERGE, REPLY, SINK
     upstream: tuple[Port, ...] = ()  # a MERGE may name a port more than once, and so may a SINK
     on_error: ErrorRule = "stop"
     keyed: bool = False  # the messages that leave this step carry a key

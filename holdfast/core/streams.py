@@ -55,6 +55,10 @@ class _Messages(Generic[T_co]):
         step = self._application.add(kind, label, (self._port,), function=function, on_error=on_error, keyed=keyed)
         return Port(step.index)
 
+    def _add_reply(self, *, keyed: bool) -> Port:
+        label = self._application.label(Kind.REPLY, None)
+        return Port(self._application.add(Kind.REPLY, label, (self._port,), keyed=keyed).index)
+
     def _add_merge(self, others: tuple[_Messages[Any], ...], *, keyed: bool) -> Port:
         place = self._application.place("merge")
         if not others:
@@ -108,6 +112,10 @@ class Stream(_Messages[T_co]):
         """The messages of all these streams, in their serial order."""
         return Stream(self._application, self._add_merge(others, keyed=False))
 
+    def reply(self) -> Stream[T_co]:
+        """Answer with every message whoever asked (`Engine.ask`) for what caused it, and pass it on."""
+        return Stream(self._application, self._add_reply(keyed=False))
+
 
 class KeyedStream(_Messages[T_co]):
     """Messages with a key."""
@@ -142,6 +150,10 @@ class KeyedStream(_Messages[T_co]):
     def merge(self, *others: KeyedStream[U]) -> KeyedStream[T_co | U]:
         """The messages of all these streams, in their serial order, each under its key."""
         return KeyedStream(self._application, self._add_merge(others, keyed=True))
+
+    def reply(self) -> KeyedStream[T_co]:
+        """Answer with every message whoever asked (`Engine.ask`) for what caused it, and pass it on under its key."""
+        return KeyedStream(self._application, self._add_reply(keyed=True))
 
     @overload
     def stateful(

@@ -21,8 +21,10 @@ from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, S
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry, collect
+from holdfast.core.values import codec_of
 from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
+from holdfast.runtime.desk import Desk
 from holdfast.runtime.fingerprint import functions_of
 from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_outputs
 from holdfast.runtime.life import Life
@@ -46,6 +48,7 @@ class Options:
     settings: Settings = field(default_factory=Settings)
     probe: Probe = field(default_factory=Probe)
     on_ready: Callable[[], None] = lambda: None  # what was stored is in memory again, new input is read from now on
+    desk: Desk = field(default_factory=lambda: Desk([]))  # where callers in this process meet the engine
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class EngineThread:
         self._app = app
         self._options = options
         self._on_end = on_end
+        self.codec = codec_of(TypeRegistry())  # of the application's values, once it has been let in
         self._stopping = False
         self._life: Life | None = None
         self._lock = threading.Lock()  # for `_stopping` and `_life`, between a stop and a new life
@@ -119,6 +123,7 @@ class EngineThread:
             hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
             registry = TypeRegistry(known, hints)
             bind(plan, registry)
+            self.codec = codec_of(registry)
             self._live(plan, registry, directory)
         except (StorageError, DiskFullError):
             raise
@@ -158,6 +163,12 @@ class EngineThread:
                 probe=options.probe,
                 keep_log=options.keep_log,
                 on_ready=options.on_ready,
+                desk=options.desk,
+                mailboxes={
+                    number: options.desk.mailboxes[step.name]
+                    for number, (step, _) in enumerate(partitions)
+                    if step.name in options.desk.mailboxes
+                },
             )
             end = self._one_life(life)
             if isinstance(end, effects.Finish):

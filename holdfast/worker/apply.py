@@ -17,6 +17,7 @@ from holdfast.core.errors import HoldfastError, StoppedError
 from holdfast.core.pipeline import Pipeline, StopBeforeError
 from holdfast.core.positions import TIMER, Position
 from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
+from holdfast.worker.effects import Answer, Effect
 from holdfast.worker.exchange import Exchange
 from holdfast.worker.record import Record
 
@@ -127,6 +128,7 @@ class Apply:
         if limit is not None:
             self.skip = limit
             return Stopped(limit, None, touched=False)
+        self.pipeline.end_epoch()
         self.applied, self.skip = epoch.number, BEGIN
         self.time = self._last_time
         for chunk in epoch.chunks:
@@ -152,6 +154,15 @@ class Apply:
         self.records += piece.end - piece.start
         return None
 
+    def answers(self, epoch: Epoch) -> list[Effect]:
+        """What senders are answered, once the epoch is applied whole."""
+        taken = self.pipeline.replies.take()
+        return [
+            Answer(chunk.partition, chunk.first, chunk.count, taken.get(chunk.partition, {}))
+            for chunk in epoch.chunks
+            if chunk.partition in self.pipeline.senders
+        ]
+
     def examine(self, epoch: Epoch) -> Generator[Load, None, StoppedError | None]:
         """Which of the calls in the wake of the record (or the timers) behind `skip` is the first to fail, depth first.
 
@@ -168,7 +179,7 @@ class Apply:
 
     def _stages(self, piece: Slice, again: Again) -> Generator[Load, None, None]:
         """Stage by stage: each step's messages are exchanged, its entities are in memory, then it is applied."""
-        self.pipeline.compute(piece.parts, again)
+        self.pipeline.compute(self.pipeline.judged(piece.parts), again)
         for step in self.pipeline.plan.stateful:
             column = self.exchange.gather(step)
             if column.messages:

@@ -1,0 +1,98 @@
+"""Messages that the process itself sends (`Engine.send`, `Engine.ask`), as a live source of one partition.
+
+A record is the image of [message], or of [producer, sequence, message] where the message came with an id; a block is
+records one after the other, as msgpack delimits itself. Offset: the number of records before it.
+The waiting messages are the runtime's (mailbox.py); where no engine sends, as under `holdfast run`, nothing comes.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, Generic, TypeVar
+
+from holdfast.connectors.interface import Block
+from holdfast.core.connector import Sent, Undecodable
+from holdfast.core.errors import ApplicationError, UsageError, ValueTypeError
+from holdfast.core.serial_order import ONLY_PARTITION
+from holdfast.core.types import TypeRegistry
+from holdfast.core.values import codec_of, length_of
+
+T = TypeVar("T")
+
+REMEMBERED: Final = 100_000
+
+
+class Send(Generic[T]):
+    """Live: the messages that `Engine.send` and `Engine.ask` give to the source of this name.
+
+    `remembered` bounds the ids that are known again: of the last so many messages with an id, and for as many
+    producers how far they had come before (docs/embedding.md).
+    """
+
+    live = True
+
+    def __init__(self, *, remembered: int = REMEMBERED) -> None:
+        if type(remembered) is not int or remembered < 1:
+            raise ApplicationError(f"sources.Send: remembered={remembered!r} must be a positive int")
+        self.remembered = remembered
+        self._codec = codec_of(TypeRegistry())
+
+    def bind(self, registry: TypeRegistry) -> None:
+        self._codec = codec_of(registry)
+
+    def partitions(self) -> list[str]:
+        return [ONLY_PARTITION]
+
+    def open(self, partition: str, offset: object | None) -> SilentReader:
+        return SilentReader(0 if offset is None else offset)
+
+    def record(self, message: object, identity: tuple[str, int] | None) -> bytes:
+        """A record as it is logged; ValueTypeError for what is not a value."""
+        return self._codec.encode([message] if identity is None else [*identity, message])
+
+    def complaint(self, message: object, error: ValueTypeError) -> ValueTypeError:
+        """What is wrong with a message that gave no record, with the place as its sender knows it."""
+        try:
+            self._codec.encode(message)
+        except ValueTypeError as own:
+            return own
+        return error
+
+    def cut(self, raw: bytes, count: int) -> int:
+        return length_of(raw, count)
+
+    def decode(self, raw: bytes) -> list[T | Sent | Undecodable]:
+        return [
+            record[0] if len(record) == 1 else Sent(record[2], record[0], record[1])
+            for record in self._codec.decode_all(raw)
+        ]
+
+    def times(self, records: list[Any], /) -> None:
+        """None: the logged clock counts."""
+
+
+def checked_id(identity: object) -> tuple[str, int]:
+    """The id of a message, of the right types."""
+    if isinstance(identity, tuple | list) and len(identity) == 2:
+        producer, sequence = identity
+        if type(producer) is str and type(sequence) is int:
+            return producer, sequence
+    raise UsageError(f"id={identity!r}: an id is (producer, sequence), a str and an int that rises with each message")
+
+
+class SilentReader:
+    """A partition to which nobody sends."""
+
+    def __init__(self, offset: object) -> None:
+        self._offset = offset
+        self._closed = threading.Event()
+
+    def read(self, records_max: int | None, bytes_max: int) -> Block | None:
+        self._closed.wait()
+        return None
+
+    def offset_after(self, count: int) -> object:
+        return self._offset
+
+    def close(self) -> None:
+        self._closed.set()
