@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     options = Options(
         data,
         accept_code=arguments.accept_code,
-        keep_log=scratch is not None and live,
+        keep_log=scratch is not None and (live or any(step.intake is not None for step in app.sources)),
         settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
         probe=rehearsed.probe,
         on_ready=gc.freeze if arguments.owns_process else lambda: None,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 from holdfast.core.connector import RecordReader, Source, is_sink, is_source, remembered_by
 from holdfast.core.errors import ApplicationError
 from holdfast.core.failures import SAMPLE_LETTER
-from holdfast.core.signatures import function_name, is_lambda
+from holdfast.core.signatures import check_intake, function_name, is_lambda
 from holdfast.core.steps import ErrorRule, Function, Kind, Port, Step
 from holdfast.core.streams import AnySink, OnError, Stream
 
@@ -153,6 +153,17 @@ class Application:
         step.on_error, step.upstream = rule, (port,)
         self._number(step, name)
         self._steps[port.step].consumers[port.output].append(step.index)
+
+    def add_intake(self, port: Port, function: Function, concurrency: int) -> None:
+        """Let a source's records go through a function before they are logged."""
+        step = self._steps[port.step]
+        self._refuse_if_complete("intake")
+        if step.kind is not Kind.SOURCE or step.intake is not None or step.consumers[0]:
+            raise ApplicationError(
+                f"{self.place(step.name)}: .intake(…) stands directly behind a source, once, before all other steps"
+            )
+        check_intake(self.place(step.name), function, concurrency)
+        step.intake, step.intake_concurrency = function, concurrency
 
     def label(self, kind: Kind, function: Any) -> str:
         """A name for messages: the function's, of a lambda the kind; with a number from the second on."""

@@ -69,6 +69,8 @@ class Step:
     was: str | None = None  # the name under which its entities were stored before
 
     source: Any = None  # SOURCE: the connector
+    intake: Function | None = None  # SOURCE: called before the log with each record; its result is logged
+    intake_concurrency: int = 1  # SOURCE: calls of it under way at once, at most
     sink: Any = None  # SINK: the connector
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from holdfast.core.connector import OutputWriter, Sink
@@ -111,6 +111,16 @@ class Stream(_Messages[T_co]):
     def merge(self, *others: Stream[U]) -> Stream[T_co | U]:
         """The messages of all these streams, in their serial order."""
         return Stream(self._application, self._add_merge(others, keyed=False))
+
+    def intake(self, function: Callable[[T_co], Awaitable[U] | U], *, concurrency: int = 16) -> Stream[U]:
+        """Directly behind a source: each record becomes what the function returns, before it is logged.
+
+        The function may ask the outside world, and may be a coroutine function; at most `concurrency` calls are under
+        way at once, and the order stays. It may be called again for a record that was not logged yet, never in a
+        replay.
+        """
+        self._application.add_intake(self._port, function, concurrency)
+        return Stream(self._application, self._port)
 
     def reply(self) -> Stream[T_co]:
         """Answer with every message whoever asked (`Engine.ask`) for what caused it, and pass it on."""

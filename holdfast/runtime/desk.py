@@ -17,6 +17,7 @@ from holdfast.core.entities import GONE, canonical_of
 from holdfast.core.errors import UsageError
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
+from holdfast.runtime.lane import Lane
 from holdfast.runtime.mailbox import Letter, Mailbox, settle, take_all
 from holdfast.storage.state import State
 from holdfast.worker.machine import Worker
@@ -28,6 +29,7 @@ class Desk:
     def __init__(self, sources: list[str]) -> None:
         """`sources` are the names of those that take what is sent."""
         self.mailboxes = {name: Mailbox() for name in sources}
+        self.lanes: dict[str, Lane] = {}  # before the mailboxes of sources with an intake function
         self.failure: Callable[[], Exception] | None = None
         self.is_closing = False  # what lies here is still taken, then the engine is to end
         self._asked: deque[Letter] = deque()  # questions: (step, key)
@@ -74,6 +76,8 @@ class Desk:
     def fail(self, failure: Callable[[], Exception]) -> None:
         """The engine has ended."""
         self.failure, self._post = failure, None
+        for lane in self.lanes.values():
+            lane.close()
         for mailbox in self.mailboxes.values():
             mailbox.fail(failure)
         left = [letter for _, letter in self._heard] + take_all(self._asked)
@@ -83,7 +87,8 @@ class Desk:
     @property
     def is_empty(self) -> bool:
         """Whether nothing lies here that the machine has not taken."""
-        return not any(mailbox.waiting for mailbox in self.mailboxes.values())
+        on_its_way = any(not lane.is_empty for lane in self.lanes.values())
+        return not on_its_way and not any(mailbox.waiting for mailbox in self.mailboxes.values())
 
     @property
     def has_questions(self) -> bool:

@@ -17,16 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from holdfast.connectors.calls import Calls
 from holdfast.connectors.send import Send, checked_id
 from holdfast.core.application import Application
 from holdfast.core.errors import AnswerForgottenError, EngineStoppedError, UsageError, ValueTypeError
 from holdfast.core.replies import images_of
 from holdfast.core.senders import FORGOTTEN
-from holdfast.core.types import TypeRegistry
-from holdfast.core.values import Codec, codec_of
 from holdfast.runtime.desk import Desk
 from holdfast.runtime.engine_thread import EngineThread, Options
 from holdfast.runtime.fronts import AsyncFront, ThreadFront, front_here
+from holdfast.runtime.lane import Lane
 from holdfast.runtime.mailbox import Front, Letter
 from holdfast.worker.settings import Settings
 
@@ -143,6 +143,11 @@ class AsyncEngine:
         self._run = run
         self._wait = front.wait
 
+    @property
+    def blocking(self) -> BlockingEngine:
+        """The same engine for other threads, whose calls block."""
+        return BlockingEngine(self._run)
+
     async def send(self, source: str, message: object, *, id: Identity | None = None) -> None:
         """Return when the message is durable. A message with the `id` of an earlier one has no effect."""
         run = self._run
@@ -224,13 +229,16 @@ class _Run:
             step.name: step.source for step in app.sources if isinstance(step.source, Send)
         }
         self.desk = Desk(list(self._sources))
+        for step in app.sources:
+            if step.name in self._sources and step.intake is not None:
+                calls = Calls(step.intake, step.intake_concurrency, f"holdfast-intake-{step.name}")
+                self.desk.lanes[step.name] = Lane(self.desk.mailboxes[step.name], calls)
         settings = Settings(entities_in_memory=app.entities_in_memory)
         options = Options(
             data, accept_code, settings=settings, on_ready=lambda: self.ready.happen(None), desk=self.desk
         )
         self.thread = EngineThread(app, options, self._on_end)
         self._begun = False
-        self._codec: Codec = codec_of(TypeRegistry())
 
     def begin(self) -> None:
         """Start the engine thread."""
@@ -283,16 +291,22 @@ class _Run:
         if sender is None:
             known = ", ".join(map(repr, self._sources)) or "none"
             raise UsageError(f"there is no source {source!r} of hf.sources.Send to send to; there are: {known}")
-        try:
-            record = sender.record(message, None if identity is None else checked_id(identity))
-        except ValueTypeError as error:
-            complaint = sender.complaint(message, error)
-            raise ValueTypeError(f"the message to {source!r} can't be sent: {complaint}") from None
-        return Letter(record, front, asks=asks)
+        own = None if identity is None else checked_id(identity)
+        if source in self.desk.lanes:
+            return Letter((message, own), front, asks=asks)
+        return Letter(record_of(sender, source, message, own), front, asks=asks)
 
     def put(self, source: str) -> Callable[[Letter], None]:
         """Where letters to this source are put."""
-        return self.desk.mailboxes[source].put
+        lane = self.desk.lanes.get(source)
+        if lane is None:
+            return self.desk.mailboxes[source].put
+
+        def through_function(letter: Letter) -> None:
+            message, identity = letter.payload
+            lane.put(letter, message, lambda result: record_of(self._sources[source], source, result, identity))
+
+        return through_function
 
     def check(self, outcome: Any) -> None:
         """Raise what the caller is to be told."""
@@ -315,3 +329,12 @@ class _Run:
         """A state, fresh, or None."""
         self.check(outcome)
         return None if outcome is None else self.thread.codec.decode(outcome)
+
+
+def record_of(sender: Send[Any], source: str, message: object, identity: Identity | None) -> bytes:
+    """The record of a message; ValueTypeError for what is not a value."""
+    try:
+        return sender.record(message, identity)
+    except ValueTypeError as error:
+        complaint = sender.complaint(message, error)
+        raise ValueTypeError(f"the message to {source!r} can't be sent: {complaint}") from None

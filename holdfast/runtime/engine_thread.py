@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import cast
 
 from holdfast.connectors.contract import as_sink, as_source
+from holdfast.connectors.intake import with_intake
+from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, StorageError, UsageError
 from holdfast.core.plan import Plan
@@ -232,7 +234,11 @@ def adapt(app: Application) -> None:
     """Let sources and sinks of the user's own speak the connectors' language; their objects stay as they are."""
     app.check()
     for step in app.sources:
-        step.source = as_source(step.source)
+        source = as_source(step.source)
+        if not isinstance(source, Send):  # what callers send goes through the function on its way (lane.py)
+            stops = step.on_error == "stop"
+            source = with_intake(source, step.name, step.intake, step.intake_concurrency, stops=stops)
+        step.source = source
     for step in app.sinks:
         step.sink = as_sink(step.sink)
 
@@ -240,6 +246,7 @@ def adapt(app: Application) -> None:
 def known_types(plan: Plan) -> set[type]:
     """Return the classes that the application's functions and states name: those that images may be made of."""
     functions = [function for step in plan.steps for _, function in functions_of(step)]
+    functions += [step.intake for step in plan.sources if step.intake is not None]
     return collect([f for f in functions if not isinstance(f, type)], [f for f in functions if isinstance(f, type)])
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from holdfast.connectors.contract import UserSource
+from holdfast.connectors.intake import WithIntake
 from holdfast.connectors.interface import OpenSource, Reader
 from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.runtime.clock import now
@@ -219,6 +220,6 @@ def open_intake(source: OpenSource, partition: int, name: str, reader: Reader, p
     """Return what reads this partition in the way that suits its source."""
     if source.live:
         return LiveIntake(partition, name, reader, post)
-    if isinstance(source, UserSource):
+    if isinstance(source, UserSource | WithIntake):
         return ThreadedIntake(partition, name, reader, post)
     return FiniteIntake(partition, reader)

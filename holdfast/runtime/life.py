@@ -200,6 +200,7 @@ class Life:
 
     def _commit(self) -> None:
         epochs, self._appends = self._appends, []
+        self._state_writer.keep_hints_here()
         alone = (
             not self.worker.busy
             and not self._happened

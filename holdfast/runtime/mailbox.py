@@ -55,6 +55,10 @@ class Mailbox:
         """Send it."""
         if self.refusal is not None:
             raise self.refusal()
+        self.admit(letter)
+
+    def admit(self, letter: Letter) -> None:
+        """Send what was let in before anything was refused."""
         self.waiting.append(letter)
         if self.is_hungry:
             self.is_hungry = False
