@@ -8,7 +8,7 @@ The waiting messages are the runtime's (mailbox.py); where no engine sends, as u
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from holdfast.connectors.interface import Block
 from holdfast.core.connector import Sent, Undecodable
@@ -17,7 +17,14 @@ from holdfast.core.serial_order import ONLY_PARTITION
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import codec_of, length_of
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)  # `Send()` takes anything, `Send[Order]()` is checked
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 REMEMBERED: Final = 100_000
 
@@ -61,11 +68,13 @@ class Send(Generic[T]):
     def cut(self, raw: bytes, count: int) -> int:
         return length_of(raw, count)
 
-    def decode(self, raw: bytes) -> list[T | Sent | Undecodable]:
-        return [
+    def decode(self, raw: bytes) -> list[T | Undecodable]:
+        """The messages; those with an id as `Sent`, which the core unpacks before the first step."""
+        records = [
             record[0] if len(record) == 1 else Sent(record[2], record[0], record[1])
             for record in self._codec.decode_all(raw)
         ]
+        return cast("list[T | Undecodable]", records)
 
     def times(self, records: list[Any], /) -> None:
         """None: the logged clock counts."""

@@ -87,8 +87,8 @@ class _Ids:
             if sequence > self.passed.get(producer, sequence - 1):
                 self.passed.pop(producer, None)
                 self.passed[producer] = sequence
-        while len(self.passed) > self.remembered:
-            del self.passed[next(iter(self.passed))]
+            if len(self.passed) > self.remembered:
+                del self.passed[next(iter(self.passed))]
 
 
 class Reference:

@@ -28,6 +28,7 @@ from holdfast.runtime.engine_thread import EngineThread, Options
 from holdfast.runtime.fronts import AsyncFront, ThreadFront, front_here
 from holdfast.runtime.lane import Lane
 from holdfast.runtime.mailbox import Front, Letter
+from holdfast.runtime.rehearsal import rehearsal
 from holdfast.worker.settings import Settings
 
 Identity = tuple[str, int]
@@ -233,9 +234,14 @@ class _Run:
             if step.name in self._sources and step.intake is not None:
                 calls = Calls(step.intake, step.intake_concurrency, f"holdfast-intake-{step.name}")
                 self.desk.lanes[step.name] = Lane(self.desk.mailboxes[step.name], calls)
-        settings = Settings(entities_in_memory=app.entities_in_memory)
+        rehearsed = rehearsal()
         options = Options(
-            data, accept_code, settings=settings, on_ready=lambda: self.ready.happen(None), desk=self.desk
+            data,
+            accept_code,
+            settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
+            probe=rehearsed.probe,
+            on_ready=lambda: self.ready.happen(None),
+            desk=self.desk,
         )
         self.thread = EngineThread(app, options, self._on_end)
         self._begun = False

@@ -306,6 +306,7 @@ class Life:
 
     def _answer(self, order: effects.Answer) -> None:
         if order.partition in self._mailboxes:
+            self._probe.passed(APPLIED)
             self._mailboxes[order.partition].answer(order.first + order.count, order.answers)
 
     # --- sinks
