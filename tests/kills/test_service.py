@@ -207,7 +207,8 @@ def run_and_judge(folder: Path, seed: int, kills: int, capsys: pytest.CaptureFix
     finally:
         os.chdir(before)
     with capsys.disabled():
-        print(f"\nservice, seed {seed}: {len(client.answers)} requests, {client.retries} retries; {services.struck}")
+        told = f"{len(client.answers)} requests, {client.retries} retries"
+        sys.stdout.write(f"\nservice, seed {seed}: {told}; {dict(services.struck)}\n")
     assert services.struck.total() == kills
     assert client.retries > kills
 

@@ -44,11 +44,17 @@ def draw_records(random: Random) -> list[Any]:
     return records
 
 
+def picky(word: str) -> str:
+    if word == "dd":
+        raise ValueError(word)
+    return word
+
+
 def application(records: list[Any], remembered: int, entities_in_memory: int | None) -> Application:
     source = Remembering(records)
     source.remembered = remembered
     app = Application("answers", on_error="skip", entities_in_memory=entities_in_memory)
-    words = app.source(Live(source), name="sent")
+    words = app.source(Live(source), name="sent").reply().map(picky)
     tallied = words.flat_map(twice).reply().key_by(length).stateful(tally, state=list)
     words.key_by(length).stateful(tally, state=list, name="again").reply().sink(sinks.Memory(), name="again")
     tallied.reply().sink(sinks.Memory(), name="tallied")

@@ -111,7 +111,7 @@ CASES = [
         sent_again,
         {"sent": as_sent(SENT)},
         {
-            "tallied": [(word, n) for n, word in enumerate(["a", "b", "a", "a", "c", *[f"w{n}" for n in range(70)]], 1)],
+            "tallied": list(zip(["a", "b", "a", "a", "c", *[f"w{n}" for n in range(70)]], range(1, 76), strict=True)),
             "sink-2": [LETTER],
         },
     ),
