@@ -9,7 +9,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from holdfast.core.connector import OutputWriter, Sink
@@ -112,7 +112,13 @@ class Stream(_Messages[T_co]):
         """The messages of all these streams, in their serial order."""
         return Stream(self._application, self._add_merge(others, keyed=False))
 
-    def intake(self, function: Callable[[T_co], Awaitable[U] | U], *, concurrency: int = 16) -> Stream[U]:
+    @overload
+    def intake(self, function: Callable[[T_co], Coroutine[Any, Any, U]], *, concurrency: int = 16) -> Stream[U]: ...
+
+    @overload
+    def intake(self, function: Callable[[T_co], U], *, concurrency: int = 16) -> Stream[U]: ...
+
+    def intake(self, function: Callable[[T_co], Any], *, concurrency: int = 16) -> Stream[Any]:
         """Directly behind a source: each record becomes what the function returns, before it is logged.
 
         The function may ask the outside world, and may be a coroutine function; at most `concurrency` calls are under
