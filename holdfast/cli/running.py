@@ -10,6 +10,7 @@ from holdfast.cli import loading
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
+from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
 from holdfast.runtime.capture import capture
@@ -33,6 +34,11 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     if scratch is not None:
         capture(app, scratch / "engine")
     notes = delete(data, app.name) if arguments.fresh else []
+    notes += [
+        f"note: source {step.name!r} takes what an hf.Engine sends; nothing comes to it here"
+        for step in app.sources
+        if isinstance(step.source, Send)
+    ]
     rehearsed = rehearsal()
     live = any(is_live(step.source) for step in app.sources)
     options = Options(
