@@ -1,7 +1,7 @@
 """Messages that the process itself sends (`Engine.send`, `Engine.ask`), as a live source of one partition.
 
-A record is the image of [message], or of [producer, sequence, message] where the message came with an id; a block is
-records one after the other, as msgpack delimits itself. Offset: the number of records before it.
+A record is three images: producer, sequence (None and None of a message without an id), message. A block is records one
+after the other, as msgpack delimits itself. Offset: the number of records before it.
 The waiting messages are the runtime's (mailbox.py); where no engine sends, as under `holdfast run`, nothing comes.
 """
 
@@ -27,6 +27,7 @@ else:
     T = TypeVar("T")
 
 REMEMBERED: Final = 100_000
+_IMAGES: Final = 3  # of a record
 
 
 class Send(Generic[T]):
@@ -55,7 +56,8 @@ class Send(Generic[T]):
 
     def record(self, message: object, identity: tuple[str, int] | None) -> bytes:
         """A record as it is logged; ValueTypeError for what is not a value."""
-        return self._codec.encode([message] if identity is None else [*identity, message])
+        # The image of a list of three is a byte that says so, and then the three.
+        return self._codec.encode([None, None, message] if identity is None else [*identity, message])[1:]
 
     def complaint(self, message: object, error: ValueTypeError) -> ValueTypeError:
         """What is wrong with a message that gave no record, with the place as its sender knows it."""
@@ -66,13 +68,19 @@ class Send(Generic[T]):
         return error
 
     def cut(self, raw: bytes, count: int) -> int:
-        return length_of(raw, count)
+        return length_of(raw, _IMAGES * count)
 
     def decode(self, raw: bytes) -> list[T | Undecodable]:
         """The messages; those with an id as `Sent`, which the core unpacks before the first step."""
+        images = self._codec.decode_all(raw)
+        messages = images[2::_IMAGES]
+        producers = images[::_IMAGES]
+        if producers.count(None) == len(messages):
+            return messages
+        sequences = images[1::_IMAGES]
         records = [
-            record[0] if len(record) == 1 else Sent(record[2], record[0], record[1])
-            for record in self._codec.decode_all(raw)
+            message if producer is None else Sent(message, producer, sequence)
+            for message, producer, sequence in zip(messages, producers, sequences, strict=True)
         ]
         return cast("list[T | Undecodable]", records)
 

@@ -47,8 +47,12 @@ class Replies:
         if not self._slice:
             return
         self._slice.sort(key=_position)
+        partition = -1
+        answers: Answers = {}
         for position, image in self._slice:
-            answers = self._epoch.setdefault(position[1], {})
+            if position[1] != partition:
+                partition = position[1]
+                answers = self.of(partition)
             known = answers.get(position[2])
             answers[position[2]] = image if known is None else (*images_of(known), image)
         self._slice.clear()

@@ -292,9 +292,9 @@ class _Run:
 
     def letter(self, source: str, message: object, identity: object, front: Front, *, asks: bool) -> Letter:
         """A message ready to be put."""
-        self.check_begun()
         sender = self._sources.get(source)
-        if sender is None:
+        if sender is None or not self._begun:
+            self.check_begun()
             known = ", ".join(map(repr, self._sources)) or "none"
             raise UsageError(f"there is no source {source!r} of hf.sources.Send to send to; there are: {known}")
         own = None if identity is None else checked_id(identity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.errors import UsageError
@@ -27,8 +27,8 @@ ELSEWHERE = "this engine was entered in another event loop; use engine.blocking 
 class AsyncFront(Front, Protocol):
     """Where coroutines wait."""
 
-    async def wait(self, letter: Letter, put: Put) -> Any:
-        """Send the letter with `put` and return what comes of it."""
+    def wait(self, letter: Letter, put: Put) -> Awaitable[Any]:
+        """Send the letter with `put`; awaited, it gives what comes of it."""
 
     async def wait_shielded(self, letter: Letter, put: Put) -> Any:
         """The same, to its end even if the caller is cancelled meanwhile; the cancellation follows."""
@@ -44,12 +44,12 @@ class AsyncioFront:
         self._running = asyncio.get_running_loop  # bound once: every call asks
         self._create_future = self._loop.create_future
 
-    async def wait(self, letter: Letter, put: Put) -> Any:
+    def wait(self, letter: Letter, put: Put) -> asyncio.Future[Any]:
         if self._running() is not self._loop:
             raise UsageError(ELSEWHERE)
         letter.waiter = future = self._create_future()
         put(letter)
-        return await future
+        return future
 
     async def wait_shielded(self, letter: Letter, put: Put) -> Any:
         import asyncio

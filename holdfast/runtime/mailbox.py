@@ -86,11 +86,14 @@ class Mailbox:
         self.is_hungry = False
         records: list[bytes] = []
         size = 0
-        while waiting and len(records) < records_max and size < bytes_max:
-            letter = waiting.popleft()
-            self._taken.append(letter)
+        take, keep = waiting.popleft, self._taken.append
+        for _ in range(min(len(waiting), records_max)):
+            letter = take()
+            keep(letter)
             records.append(letter.payload)
             size += len(letter.payload)
+            if size >= bytes_max:
+                break
         offset = self._first_taken + len(self._taken)
         return SourceRead(now(), partition, b"".join(records), len(records), offset, False)
 

@@ -105,6 +105,14 @@ def test_replies_of_several_stages_come_in_serial_order(tmp_path: Path) -> None:
     run(app, tmp_path / "data", body)
 
 
+def test_small_replies_of_one_message_are_all_given(tmp_path: Path) -> None:
+    """Images of one byte are one object, however many messages they are of."""
+    app = hf.Application("small")
+    app.source(hf.sources.Send(), name="counts").flat_map(lambda n: [None] * n).reply()
+    with hf.Engine(app, data=tmp_path / "data") as engine:
+        assert [engine.ask("counts", n) for n in range(4)] == [[], [None], [None, None], [None] * 3]
+
+
 def test_a_hundred_callers_get_their_own_answers_in_either_loop(tmp_path: Path) -> None:
     answers: dict[int, Any] = {}
 
