@@ -76,10 +76,10 @@ class Desk:
     def fail(self, failure: Callable[[], Exception]) -> None:
         """The engine has ended."""
         self.failure, self._post = failure, None
-        for lane in self.lanes.values():
-            lane.close()
         for mailbox in self.mailboxes.values():
             mailbox.fail(failure)
+        for lane in self.lanes.values():
+            lane.fail(failure)
         left = [letter for _, letter in self._heard] + take_all(self._asked)
         self._heard.clear()
         settle([(letter, failure()) for letter in left])
@@ -98,7 +98,8 @@ class Desk:
     def answer_questions(self, worker: Worker, state: State, registry: TypeRegistry) -> None:
         """Answer those whose time has come. Called between events."""
         while self._asked:
-            self._heard.append((worker.intake.closed, self._asked.popleft()))
+            logged = max(worker.intake.closed, worker.returning.tail)
+            self._heard.append((logged, self._asked.popleft()))
         if not worker.running or not worker.returning.is_over or worker.work.under_way is not None:
             return
         answered: list[tuple[Letter, Any]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any
 
 from holdfast.connectors.calls import Calls
@@ -55,10 +55,17 @@ class Lane:
             self._entries.append(entry)
             self._unbegun.append(entry)
             self._begin()
+        if self._mailbox.failure is not None:  # it ended in between: nobody else would look
+            self.fail(self._mailbox.failure)
 
-    def close(self) -> None:
-        """No further call."""
+    def fail(self, failure: Callable[[], Exception]) -> None:
+        """Nothing is taken any more; what calls that are under way will give nobody waits for."""
+        with self._guard:
+            left = list(self._entries)
+            self._entries.clear()
+            self._unbegun.clear()
         self._calls.close()
+        settle([(entry.letter, failure()) for entry in left])
 
     def _begin(self) -> None:
         while self._unbegun and self._under_way < self._calls.concurrency:
@@ -75,9 +82,6 @@ class Lane:
                 leaving = self._entries.popleft()
                 try:
                     leaving.letter.payload = leaving.record(first.result())
-                except CancelledError as error:  # by `close`
-                    refusal = self._mailbox.refusal
-                    failed.append((leaving.letter, error if refusal is None else refusal()))
                 except BaseException as error:  # noqa: BLE001 - whatever it is, the caller hears of it
                     failed.append((leaving.letter, error))
                 else:

@@ -278,3 +278,18 @@ def test_a_full_disk_is_told_and_nothing_that_was_answered_is_lost(tmp_path: Pat
         for number in range(1, int(answered) + 1):
             assert engine.ask("orders", Order(name, 1), id=("p", number)) == [(name, number)]
         assert engine.ask("orders", Order(name, 1), id=("p", int(answered) + 1)) == [(name, int(answered) + 1)]
+
+
+def test_queries_never_see_less_than_was_acknowledged_while_the_engine_returns(tmp_path: Path) -> None:
+    """The first failure behind state makes the engine go back to its checkpoint and do everything again."""
+
+    async def ask_and_look(engine: Any, name: str) -> None:
+        for number in range(1, 40):
+            await engine.send("orders", Order(name, 1 if number != 9 or name != "c0" else 13))
+            seen = (await engine.query("book", name)).balance
+            assert seen == (number if name != "c0" or number < 9 else number - 1)
+
+    async def body(engine: Any) -> None:
+        await asyncio.gather(*(ask_and_look(engine, f"c{n}") for n in range(8)))
+
+    run(bank(on_error="skip"), tmp_path / "data", body, under_asyncio)

@@ -307,3 +307,29 @@ def test_an_intake_function_stands_directly_behind_its_source() -> None:
     for stream in (records, records.map(str)):
         with pytest.raises(hf.ApplicationError, match="directly behind a source, once"):
             stream.intake(str)
+
+
+def test_callers_whose_messages_are_being_asked_about_are_told_when_the_engine_stops(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def slowly(record: int) -> int:
+        assert record == 0 or gate.wait(WAIT_SECONDS)
+        return record
+
+    def explode(record: int) -> int:
+        raise ZeroDivisionError(record)
+
+    app = hf.Application("exploding")
+    app.source(hf.sources.Send(), name="records").intake(slowly, concurrency=2).map(explode).reply()
+
+    async def main() -> None:
+        async with hf.Engine(app, data=tmp_path / "data") as engine:
+            asks = [asyncio.ensure_future(engine.ask("records", number)) for number in range(8)]
+            told = await asyncio.gather(*asks, return_exceptions=True)
+            gate.set()
+            assert {type(error) for error in told} == {hf.EngineStoppedError}
+            with pytest.raises(hf.EngineStoppedError, match="ZeroDivisionError"):
+                await engine.ask("records", 9)
+
+    with pytest.raises(hf.StoppedError, match="explode"):
+        asyncio.run(main())
