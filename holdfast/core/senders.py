@@ -98,12 +98,18 @@ class Senders:
 
     def settle(self, answers: Answers) -> None:
         """The slice is over: its messages count, and its repeats are answered as the first time."""
+        add, numbers, answer_of = self.book.add, self._numbers, answers.get
+        self._order.extend(self._new.values())
         for (producer, sequence), number in self._new.items():
-            answer = answers.get(number)
-            self._write(number, (producer, sequence, answer))
-            self._numbers.setdefault(producer, {})[sequence] = number
-            self._order.append(number)
-            self._note_answer(number, answer)
+            answer = answer_of(number)
+            add(number, (producer, sequence, answer))
+            own = numbers.get(producer)
+            if own is None:
+                numbers[producer] = {sequence: number}
+            else:
+                own[sequence] = number
+            if answer is not None:
+                self._note_answer(number, answer)
         for number, (producer, sequence) in self._repeats.items():
             known = self._answer(producer, sequence)
             if known is not None:
@@ -151,7 +157,7 @@ class Senders:
             self._remove(self.book.entities[oldest])
 
     def _note_answer(self, number: int, answer: Answer | bool) -> None:
-        size = _size(answer)
+        size = len(answer) if type(answer) is bytes else _size(answer)
         if size:
             self._answered.append(number)
             self._answer_bytes += size

@@ -123,7 +123,7 @@ def test_an_engine_that_fails_at_any_point_keeps_what_it_answered(
                 answered[number] = await engine.ask("orders", Order("ann", 1), id=("p", number))
 
     with monkeypatch.context() as patch, contextlib.suppress(CrashError, hf.HoldfastError):
-        patch.setattr("holdfast.runtime.engine.rehearsal", lambda: Rehearsal(Crash(after), 64))
+        patch.setattr("holdfast.runtime.session.rehearsal", lambda: Rehearsal(Crash(after), 64))
         run(bank(hf.sinks.JsonLines(tmp_path / "out.jsonl")), tmp_path / "data", ask_all, under_asyncio)
     before = dict(answered)
     run(bank(hf.sinks.JsonLines(tmp_path / "out.jsonl")), tmp_path / "data", ask_all, under_asyncio)
