@@ -19,7 +19,7 @@ from holdfast.core.application import Application
 from holdfast.core.errors import UsageError
 from holdfast.runtime.fronts import AsyncFront, ThreadFront, front_here
 from holdfast.runtime.mailbox import Letter
-from holdfast.runtime.session import Identity, Moment, Session
+from holdfast.runtime.session import Identity, Session
 
 
 class Engine:
@@ -51,7 +51,11 @@ class Engine:
     async def __aenter__(self) -> AsyncEngine:
         front = front_here()
         self._session.begin()
-        failure = await self._when(front, self._session.ready)
+        try:
+            failure = await front.wait(Letter(None, front, asks=False), self._session.ready.put)
+        except BaseException:  # cancelled: what has begun ends by itself
+            self._session.close()
+            raise
         if failure is not None:
             raise failure
         self._view = AsyncEngine(self._session, front)
@@ -61,17 +65,10 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._view is not None
+        front = self._view.front
         self._session.close()
-        await self._when(self._view.front, self._session.ended)
+        await front.wait_shielded(Letter(None, front, asks=False), self._session.ended.put)
         self._session.leave(error)
-
-    async def _when(self, front: AsyncFront, moment: Moment) -> Exception | None:
-        try:
-            failure: Exception | None = await front.wait_shielded(Letter(None, front, asks=False), moment.put)
-        except BaseException:
-            self._session.close()
-            raise
-        return failure
 
     def send(self, source: str, message: object, *, id: Identity | None = None) -> Any:
         """As `AsyncEngine.send`, or `BlockingEngine.send` where the engine was entered with a plain `with`."""
@@ -168,6 +165,7 @@ class BlockingEngine:
     def send(self, source: str, message: object, *, id: Identity | None = None) -> None:
         """Return when the message is durable. A message with the `id` of an earlier one has no effect."""
         session = self._session
+        session.refuse_own_thread()
         letter = session.letter(source, message, id, self._front, asks=False)
         session.check(self._front.wait(letter, session.puts[source]))
 
@@ -177,10 +175,12 @@ class BlockingEngine:
         A message with the `id` of an earlier one has no effect and gets the same answer.
         """
         session = self._session
+        session.refuse_own_thread()
         letter = session.letter(source, message, id, self._front, asks=True)
         return session.answer(self._front.wait(letter, session.puts[source]))
 
     def query(self, step: str, key: object) -> Any:
         """Return the state of a key in a stateful step, or None. It has seen all that was durable before the call."""
         session = self._session
+        session.refuse_own_thread()
         return session.state(self._front.wait(session.question(step, key, self._front), session.desk.ask))

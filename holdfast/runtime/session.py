@@ -6,6 +6,7 @@ engine thread. How callers wait is their front's business.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,8 @@ class Session:
 
     def begin(self) -> None:
         """Start the engine thread."""
+        if sys.flags.optimize:
+            raise UsageError("python -O leaves out the assertions that guard the data; run without -O")
         if self._begun:
             raise UsageError("an engine is entered once; make another hf.Engine for another time")
         self._begun = True
@@ -129,6 +132,11 @@ class Session:
         """A question ready to be put."""
         self.check_begun()
         return Letter((step, key), front, asks=True)
+
+    def refuse_own_thread(self) -> None:
+        """A step that waited for its own engine would wait for ever."""
+        if threading.get_ident() == self.thread.thread.ident:
+            raise UsageError("a step can't call its own engine, which waits for it; let it use its message alone")
 
     def check_begun(self) -> None:
         """Nobody would ever answer."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,31 @@ def test_a_directory_in_use_is_refused_where_the_engine_is_entered(tmp_path: Pat
         assert first.ask("orders", Order("ann", 1)) == [("ann", 1)]
 
 
+def test_a_step_that_calls_its_own_engine_is_refused_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    engines: list[Any] = []
+    app = hf.Application("selfish")
+    app.source(hf.sources.Send(), name="words").map(lambda word: engines[0].ask("words", word)).reply()
+
+    async def body(engine: Any) -> None:
+        engines.append(engine._engine)
+        with pytest.raises(hf.EngineStoppedError, match="can't call its own engine"):
+            await engine.ask("words", "hello")
+
+    with pytest.raises(hf.StoppedError):
+        run(app, tmp_path / "data", body)
+
+
+def test_an_interpreter_without_assertions_is_refused(tmp_path: Path) -> None:
+    program = "import holdfast as hf\nfrom tests.runtime.bank import bank\nwith hf.Engine(bank(), data='data'): pass"
+    command = [sys.executable, "-O", "-c", program]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+
+    assert done.returncode == 1
+    assert "python -O leaves out the assertions" in done.stderr
+
+
 def test_asks_in_flight_are_answered_when_the_engine_closes(tmp_path: Path) -> None:
     async def main() -> list[Any]:
         async with hf.Engine(bank(), data=tmp_path / "data") as engine:
@@ -219,11 +244,21 @@ def test_a_start_can_be_cancelled(tmp_path: Path) -> None:
                 raise AssertionError("the block was entered")
         assert scope.cancelled_caught
 
-    before = threading.active_count()
+    async def with_asyncio() -> None:
+        async def enter() -> None:
+            async with hf.Engine(bank(), data=tmp_path / "data"):
+                raise AssertionError("the block was entered")
+
+        task = asyncio.ensure_future(enter())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
     trio.run(with_trio)
+    asyncio.run(with_asyncio())
     with hf.Engine(bank(), data=tmp_path / "data") as engine:
         engine.send("orders", Order("ann", 1))
-    assert threading.active_count() <= before
 
 
 def test_the_error_of_the_block_is_not_hidden(tmp_path: Path) -> None:
