@@ -97,6 +97,7 @@ class Apply:
         self.needs_times = pipeline.plan.uses_context
         self.applied = 0  # the last epoch applied whole
         self.skip = BEGIN  # of the one after it: what lies before is applied
+        self.applied_whole = True  # whether all of the epoch applied last was applied in this life
         self.time = 0  # of the last turn, as of `applied`
         # partition -> (records applied, offset after them, ended, time of its last chunk), as of `applied`
         self.positions: dict[int, tuple[int, object, bool, int]] = {}
@@ -117,6 +118,7 @@ class Apply:
         """Apply an epoch; with a limit, only what lies before it."""
         assert epoch.number == self.applied + 1, "epochs are applied in order, each once"
         clocks = {partition: position[3] for partition, position in self.positions.items()}
+        self.applied_whole = self.skip == BEGIN
         again = Again(self.pipeline, epoch)
         for whole in self._slices(epoch, clocks):
             piece = whole.between(self.skip, limit)
@@ -155,8 +157,10 @@ class Apply:
         return None
 
     def answers(self, epoch: Epoch) -> list[Effect]:
-        """What senders are answered, once the epoch is applied whole."""
+        """What senders are answered, once the epoch is applied; nothing if an earlier life has applied a part of it."""
         taken = self.pipeline.replies.take()
+        if not self.applied_whole:
+            return []
         return [
             Answer(chunk.partition, chunk.first, chunk.count, taken.get(chunk.partition, {}))
             for chunk in epoch.chunks
