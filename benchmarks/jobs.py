@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import itertools
+import json
 import os
 import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import inputs
-from benchmarks.measure import Child, FailedError, Usage, plain_command, run_command
+from benchmarks.measure import ROOT, Child, FailedError, Usage, plain_command, run_command
 
 Record = dict[str, Any]
 MIB = 1 << 20
@@ -29,6 +31,7 @@ class Sizes:
     market: int
     rounds: int
     latency_seconds: int
+    ask_seconds: int
     idle_seconds: int
     restart_entities: int
     keys: int
@@ -36,8 +39,8 @@ class Sizes:
     keys_in_memory: int
 
 
-FULL = Sizes(6_000_000, 3_000_000, 5, 20, 10, 1_000_000, 10_000_000, 5_000_000, 500_000)
-QUICK = Sizes(1_000_000, 200_000, 3, 5, 5, 100_000, 1_000_000, 500_000, 50_000)
+FULL = Sizes(6_000_000, 3_000_000, 5, 20, 10, 10, 1_000_000, 10_000_000, 5_000_000, 500_000)
+QUICK = Sizes(1_000_000, 200_000, 3, 5, 3, 5, 100_000, 1_000_000, 500_000, 50_000)
 
 
 def word_count(folder: Path, sizes: Sizes) -> Iterator[Record]:
@@ -94,6 +97,27 @@ def latency(folder: Path, sizes: Sizes) -> Iterator[Record]:
         "max_ms": delays[-1],
         "messages": len(delays),
     }
+
+
+def ask(folder: Path, sizes: Sizes) -> Iterator[Record]:
+    """Callers in one process with an embedded engine: the round trip of durable asks, and how many there can be."""
+    for callers, rate, loop in ((1, 0, "asyncio"), (100, 0, "asyncio"), (100, 0, "trio"), (100, 5000, "asyncio")):
+        name = f"{callers}-{rate}-{loop}"
+        result, seconds = folder / f"{name}.json", sizes.ask_seconds
+        arguments = (folder / name, result, callers, rate, seconds, loop)
+        command = [sys.executable, "-m", "benchmarks.asks", *map(str, arguments)]
+        usage = Child.start(command, folder, {"PYTHONPATH": str(ROOT)}).wait()
+        took = sorted(json.loads(result.read_text(encoding="utf-8")))
+        asks = len(took) / 0.9
+        pace = f"{rate:,}/s in all" if rate else "each as soon as answered"
+        yield {
+            "what": f"ask, {callers} caller{'s' * (callers > 1)} under {loop}, {pace}",
+            "items_per_second": asks / seconds,
+            "cpu_seconds_per_million": usage.cpu_seconds / asks * 1e6,
+            "p50_ms": took[len(took) // 2] / 1e6,
+            "p99_ms": took[len(took) * 99 // 100] / 1e6,
+            "max_ms": took[-1] / 1e6,
+        }
 
 
 def idle(folder: Path, sizes: Sizes) -> Iterator[Record]:
@@ -162,6 +186,7 @@ JOBS: dict[str, Callable[[Path, Sizes], Iterator[Record]]] = {
     "word-count": word_count,
     "market-spread": market_spread,
     "latency": latency,
+    "ask": ask,
     "idle": idle,
     "cold-start": cold_start,
     "larger-than-memory": larger_than_memory,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_SECONDS = 0.02
+ROOT = Path(__file__).parent.parent
 APPLICATIONS = Path(__file__).parent / "applications"
 PLAIN = Path(__file__).parent / "plain"
 

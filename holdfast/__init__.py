@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from holdfast.core.application import Application
     from holdfast.core.context import Context
     from holdfast.core.errors import (
+        AnswerForgottenError,
         ApplicationError,
+        EngineStoppedError,
         HoldfastError,
         KeyTypeError,
         NonDeterminismError,
@@ -26,13 +28,17 @@ if TYPE_CHECKING:
     )
     from holdfast.core.streams import KeyedStream, Stream
     from holdfast.core.types import register
+    from holdfast.runtime.engine import Engine
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnswerForgottenError",
     "Application",
     "ApplicationError",
     "Context",
+    "Engine",
+    "EngineStoppedError",
     "HoldfastError",
     "KeyTypeError",
     "KeyedStream",
@@ -51,6 +57,7 @@ __all__ = [
 _HOMES = {
     "Application": "holdfast.core.application",
     "Context": "holdfast.core.context",
+    "Engine": "holdfast.runtime.engine",
     "KeyedStream": "holdfast.core.streams",
     "Stream": "holdfast.core.streams",
     "register": "holdfast.core.types",

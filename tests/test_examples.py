@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -137,3 +141,121 @@ def test_the_data_of_the_examples_is_what_their_generator_writes(
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     assert written == {path.name: path.read_bytes() for path in DATA.glob("*.jsonl")}
+
+
+class Service:
+    """`bank_service.py` in a process of its own, which can be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it; the first time at any port, then at the same."""
+        command = [sys.executable, str(EXAMPLES / "bank_service.py"), str(self.port)]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("listening on "), line
+        self.port = int(line.split()[-1])
+        return process
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
+            return json.loads(response.read())
+
+
+def test_the_bank_service_books_every_payment_once_through_kills(tmp_path: Path) -> None:
+    payments = 400
+    service = Service(tmp_path)
+    try:
+        client = subprocess.Popen(
+            [sys.executable, str(EXAMPLES / "bank_client.py"), str(service.port), "ann", str(payments)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for booked in (40, 120, 250):
+            wait_for_lines(tmp_path / "booked.jsonl", booked)
+            service.kill()
+            service.process = service.start()
+        told, _ = client.communicate(timeout=60)
+        account = service.get("/ann")
+    finally:
+        service.kill()
+
+    retries = re.fullmatch(r"400 payments, (\d+) retries\n", told)
+    assert retries is not None
+    assert int(retries[1]) >= 3
+    assert account == {"cents": payments, "payments": payments}
+    lines = (tmp_path / "booked.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines == [f'["ann",{number}]' for number in range(1, payments + 1)]
+
+
+def wait_for_lines(path: Path, lines: int) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < lines:
+        assert time.monotonic() < deadline, "the service makes no progress"
+        time.sleep(0.005)
+
+
+def test_the_bank_service_is_an_asgi_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a server calls it: lifespan around requests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    app = load("bank_service", monkeypatch).app
+
+    async def request(method: str, path: str, identity: bytes = b"") -> tuple[int, Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app({"type": "http", "method": method, "path": path, "headers": [(b"x-id", identity)]}, None, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+    async def main() -> list[tuple[int, Any]]:
+        inbox: asyncio.Queue[Any] = asyncio.Queue()
+        outbox: asyncio.Queue[Any] = asyncio.Queue()
+        lifespan = asyncio.ensure_future(app({"type": "lifespan"}, inbox.get, outbox.put))
+        await inbox.put({"type": "lifespan.startup"})
+        assert await outbox.get() == {"type": "lifespan.startup.complete"}
+        paths = [("POST", "/ann/250"), ("POST", "/ann/250"), ("POST", "/ann/-900"), ("GET", "/ann"), ("GET", "/bob")]
+        answers = [await request(method, path, b"till-7 %d" % (len(path) % 7)) for method, path in paths]
+        await inbox.put({"type": "lifespan.shutdown"})
+        assert await outbox.get() == {"type": "lifespan.shutdown.complete"}
+        await lifespan
+        return answers
+
+    refusal = "there is not that much money"
+    assert asyncio.run(main()) == [
+        (200, {"customer": "ann", "balance": 250, "refused": None}),
+        (200, {"customer": "ann", "balance": 250, "refused": None}),
+        (200, {"customer": "ann", "balance": 250, "refused": refusal}),
+        (200, {"cents": 250, "payments": 1}),
+        (404, None),
+    ]
+
+
+def test_the_plain_script_books_no_line_twice(tmp_path: Path) -> None:
+    (tmp_path / "payments.txt").write_text("ann 5\nbob 7\nann -9\nann 1\n", encoding="utf-8")
+    command = [sys.executable, str(EXAMPLES / "pay_in.py"), "payments.txt"]
+    runs = [subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True) for _ in range(2)]
+
+    assert runs[0].stdout == "ann has 5\nbob has 7\nann has 5: there is not that much money\nann has 6\n"
+    assert runs[1].stdout == runs[0].stdout
+    assert (tmp_path / "booked.jsonl").read_text(encoding="utf-8") == '["ann",5]\n["bob",7]\n["ann",6]\n'
+
+
+def test_the_notebook_session_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "notebook.py")]
+    runs = [subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True) for _ in range(2)]
+
+    assert runs[0].stdout.splitlines()[-1] == "Account(cents=500, payments=1)"
+    assert runs[1].stdout.splitlines()[-1] == "Account(cents=200, payments=3)"

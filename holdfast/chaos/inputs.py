@@ -14,11 +14,12 @@ from random import Random
 from typing import Any
 
 from holdfast.connectors.memory import MemorySource
-from holdfast.core.connector import Undecodable
+from holdfast.core.connector import Sent, Undecodable
 from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry
 
 BYTES_MAX = 1 << 62  # records are counted here, never bytes
+REMEMBERED = 1 << 20  # ids: more than there are, because what is forgotten depends on how finite inputs are cut
 BROKEN = None  # stands in a block where the time of a record would, if that can't be decoded
 
 
@@ -28,6 +29,8 @@ class SimulatedSource:
     def __init__(self, records: Mapping[str, Sequence[object]], *, live: bool) -> None:
         self.live = live
         self.timed = any(isinstance(record, At) for part in records.values() for record in part)
+        if any(isinstance(record, Sent) for part in records.values() for record in part):
+            self.remembered = REMEMBERED
         self._blocks: MemorySource[Any] = MemorySource(
             {name: list(map(_pair, part)) for name, part in records.items()}
         )
@@ -44,8 +47,8 @@ class SimulatedSource:
     def decode(self, raw: bytes) -> list[Any]:
         """The records of a block."""
         stored: list[Any] = self._blocks.decode(raw)
-        records = [undecodable(record) if time is BROKEN else record for time, record in stored]
-        self._times = (records, [time for time, _ in stored])
+        records = [_unpair(time, record) for time, record in stored]
+        self._times = (records, [0 if type(time) is tuple else time for time, _ in stored])
         return records
 
     def times(self, records: Sequence[Any]) -> list[int | None] | None:
@@ -72,9 +75,17 @@ def undecodable(raw: bytes) -> Undecodable:
     return Undecodable(raw, ValueError("not to be read"))
 
 
-def _pair(record: object) -> tuple[int | None, object]:
+def _unpair(time: Any, record: Any) -> Any:
+    if time is BROKEN:
+        return undecodable(record)
+    return Sent(record, *time) if type(time) is tuple else record
+
+
+def _pair(record: object) -> tuple[object, object]:
     if isinstance(record, Undecodable):
         return BROKEN, record.raw  # it has no time either
+    if isinstance(record, Sent):
+        return (record.producer, record.sequence), record.message  # in the place of a time, which it has not
     return (record.time, record.record) if isinstance(record, At) else (0, record)
 
 

@@ -1,9 +1,9 @@
 """Rules that must hold after every event, checked against what the disk holds; and rare situations.
 
-I1 nothing of an epoch is delivered, or applied, before the log has it · I3 the log covers (checkpoint, tail]
-· I7 a start goes to exactly the last complete checkpoint · a checkpoint completes only when its chunks are
-staged and its sinks synced. I6, that outputs are a prefix of the reference's, needs the reference and is the
-verdict's.
+I1 nothing of an epoch is delivered, applied, acknowledged or answered before the log has it, and no record is
+answered in two ways · I3 the log covers (checkpoint, tail] · I7 a start goes to exactly the last complete
+checkpoint · a checkpoint completes only when its chunks are staged and its sinks synced. I6, that outputs are a
+prefix of the reference's, needs the reference and is the verdict's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.life import Life
 from holdfast.chaos.outputs import Violation
+from holdfast.core.replies import Answer
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.worker import effects, events
 from holdfast.worker.checkpoint import Record
@@ -36,6 +37,8 @@ class Invariants:
         self._ended_badly = 0  # ends of the process since the last delivery
         self._stopped_cleanly = False
         self._clock = 0
+        self._records: dict[int, int] = {}  # partition -> records in the log
+        self._answers: dict[tuple[int, int], Answer] = {}  # (partition, record) -> what its sender was told
 
     # --- starts and ends
 
@@ -60,6 +63,7 @@ class Invariants:
         self._forget_staged()
         self._synced = 0
         self._stopped_cleanly = False
+        self._count_records()
 
     def returned(self) -> None:
         """The machine was replaced in its process; the stores were left as they are."""
@@ -67,6 +71,7 @@ class Invariants:
         self._logged = self._appended = self._log.tail()
         self._forget_staged()
         self._synced = 0
+        self._count_records()
 
     def killed(self, life: Life) -> None:
         """The process ended without being asked."""
@@ -111,6 +116,11 @@ class Invariants:
                     raise Violation(
                         f"I7: a start from {effect.after}, the checkpoint is at {self._completed}"
                     )
+            case effects.Acknowledge():
+                self._check_told(effect.partition, effect.upto)
+            case effects.Answer():
+                self._check_told(effect.partition, effect.first + effect.count)
+                self._check_answers(effect)
             case effects.FoldRows():
                 if life.in_recovery:
                     self._counters.meet("fold repeated")
@@ -125,6 +135,7 @@ class Invariants:
             case effects.AppendLog():
                 assert self._log is not None
                 self._logged = self._log.tail()
+                self._count_records()  # a commit may hold several epochs
             case effects.StageChunks():
                 self._staged[order.checkpoint] -= len(order.chunks)
             case effects.SyncSinks():
@@ -154,6 +165,26 @@ class Invariants:
         if event.now < self._clock:
             self._counters.meet("clock set back")
         self._clock = event.now
+
+    # --- what senders are told
+
+    def _count_records(self) -> None:
+        assert self._log is not None
+        self._records = {}
+        for row in self._log.rows():
+            for partition, count, _, _ in row.parts:
+                self._records[partition] = self._records.get(partition, 0) + count
+
+    def _check_told(self, partition: int, upto: int) -> None:
+        if upto > self._records.get(partition, 0):
+            raise Violation(f"I1: records up to {upto} are told of, the log has {self._records.get(partition, 0)}")
+
+    def _check_answers(self, order: effects.Answer) -> None:
+        for number in range(order.first, order.first + order.count):
+            answer = order.answers.get(number)
+            known = self._answers.setdefault((order.partition, number), answer)
+            if known != answer:
+                raise Violation(f"record {number} was answered {known!r}, and now {answer!r}")
 
     # --- checkpoints and ends
 

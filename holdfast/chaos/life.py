@@ -68,7 +68,7 @@ class Life(MachineLife):
                 self._give(f"sink {effect.sink}", works.TakeToken(effect, at.outputs[effect.sink]))
             case effects.WakeAt():
                 self._wake_at(effect.time)
-            case effects.Return() | effects.Finish():
+            case effects.Return() | effects.Finish() | effects.Acknowledge() | effects.Answer():
                 pass  # the watcher decides what follows
             case _:
                 self._change_state(effect)

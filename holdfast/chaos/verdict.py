@@ -21,6 +21,7 @@ from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import HoldfastError
 from holdfast.core.images import unpack
 from holdfast.core.reference import Reference, RunStoppedError
+from holdfast.core.senders import SEND_STEP
 from holdfast.core.turns import ROUND
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
@@ -196,7 +197,7 @@ def _read(build: Build, snapshot: Snapshot) -> tuple[Held, dict[str, int], dict[
             positions.update(
                 {index: position[0] for index, position in zip(images.keys, states, strict=True)}
             )
-        else:
+        elif not images.step.startswith(SEND_STEP):  # what is told to senders is an invariant of its own
             timers: list[dict[str, int]] = images.timers if images.timers is not None else [{}] * len(states)
             for key, state, own in zip(images.keys, states, timers, strict=True):
                 held[images.step, canonical_of(key)] = (

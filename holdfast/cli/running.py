@@ -10,6 +10,7 @@ from holdfast.cli import cluster, loading
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
+from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
 from holdfast.runtime.capture import capture
@@ -35,12 +36,17 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     if scratch is not None:
         capture(app, scratch / "engine")
     notes = delete(data, app.name) if arguments.fresh else []
+    notes += [
+        f"note: source {step.name!r} takes what an hf.Engine sends; nothing comes to it here"
+        for step in app.sources
+        if isinstance(step.source, Send)
+    ]
     rehearsed = rehearsal()
     live = any(is_live(step.source) for step in app.sources)
     options = Options(
         data,
         accept_code=arguments.accept_code,
-        keep_log=scratch is not None and live,
+        keep_log=scratch is not None and (live or any(step.intake is not None for step in app.sources)),
         settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
         probe=rehearsed.probe,
         on_ready=gc.freeze if arguments.owns_process else lambda: None,

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from typing import Any, TypeVar, overload
 
-from holdfast.core.connector import RecordReader, Source, is_sink, is_source
+from holdfast.core.connector import RecordReader, Source, is_sink, is_source, remembered_by
 from holdfast.core.errors import ApplicationError
 from holdfast.core.failures import SAMPLE_LETTER
-from holdfast.core.signatures import function_name, is_lambda
+from holdfast.core.signatures import check_intake, function_name, is_lambda
 from holdfast.core.steps import ErrorRule, Function, Kind, Port, Step
 from holdfast.core.streams import AnySink, OnError, Stream
 
@@ -92,7 +92,7 @@ class Application:
             return
         if not self.sources:
             raise ApplicationError(f"application {self.name!r} has no source; begin with app.source(…)")
-        if not self.sinks:
+        if not self._has_an_end:
             raise ApplicationError(f"application {self.name!r} has no sink; end a stream with .sink(…)")
         for step in self.sources:
             if not step.consumers[0]:
@@ -104,6 +104,12 @@ class Application:
             self._number(step, name)
         self._letter_steps = []
         self._complete = True
+
+    @property
+    def _has_an_end(self) -> bool:
+        """Whether anybody can learn what it does: from a sink, an answer, or the state that a sender may query."""
+        answers = any(step.kind is Kind.REPLY for step in self._steps)
+        return bool(self.sinks) or answers or any(remembered_by(step.source) is not None for step in self.sources)
 
     # --- for streams
 
@@ -147,6 +153,17 @@ class Application:
         step.on_error, step.upstream = rule, (port,)
         self._number(step, name)
         self._steps[port.step].consumers[port.output].append(step.index)
+
+    def add_intake(self, port: Port, function: Function, concurrency: int) -> None:
+        """Let a source's records go through a function before they are logged."""
+        step = self._steps[port.step]
+        self._refuse_if_complete("intake")
+        if step.kind is not Kind.SOURCE or step.intake is not None or step.consumers[0]:
+            raise ApplicationError(
+                f"{self.place(step.name)}: .intake(…) stands directly behind a source, once, before all other steps"
+            )
+        check_intake(self.place(step.name), function, concurrency)
+        step.intake, step.intake_concurrency = function, concurrency
 
     def label(self, kind: Kind, function: Any) -> str:
         """A name for messages: the function's, of a lambda the kind; with a number from the second on."""

@@ -23,6 +23,18 @@ class Undecodable:
     error: Exception
 
 
+@dataclass(slots=True)
+class Sent:
+    """A record that came with its sender's id: a later one with the same id is a repeat and has no effect.
+
+    The first step gets the message alone. `sequence` rises from message to message of one producer, by any step.
+    """
+
+    message: Any
+    producer: str
+    sequence: int
+
+
 class Source(Protocol[Record_co]):
     """A source as the core sees it. `decode` must be deterministic in the raw bytes."""
 
@@ -81,6 +93,12 @@ class OutputWriter(Protocol[Value_contra]):
 def is_live(source: Any) -> bool:
     """Whether the source is live. A source of the user's own is, unless it says `live = False`."""
     return bool(getattr(source, "live", True))
+
+
+def remembered_by(source: Any) -> int | None:
+    """Of how many messages the ids are remembered, by a source whose records may be `Sent`; None for all others."""
+    remembered = getattr(source, "remembered", None)
+    return remembered if type(remembered) is int else None
 
 
 def is_source(candidate: object) -> bool:

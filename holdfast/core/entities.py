@@ -144,6 +144,12 @@ class Book:
             before.mark = CLEAN  # its tombstone would come after this one's row
         return entity
 
+    def add(self, lookup: Any, state: Any) -> None:
+        """A new entity of a key that never was there, touched."""
+        entity = self.entities[lookup] = Entity(lookup, state)
+        entity.mark = self.interval
+        self.dirty.append(entity)
+
     def put(self, lookup: Any, state: Any, timers: dict[str, int] | None) -> Entity:
         """An entity as a checkpoint holds it; clean."""
         entity: Entity

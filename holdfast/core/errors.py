@@ -9,11 +9,13 @@ HoldfastError
 │   ├── NonDeterminismError        regenerated output differs from what was delivered
 │   ├── SinkError                  a sink could not be written
 │   ├── StorageError               a commit failed; the process must end, never retry
-│   └── DiskFullError              no space left for the log, the state or an output
+│   ├── DiskFullError              no space left for the log, the state or an output
+│   └── EngineStoppedError         an embedded engine has ended; what was not answered may be sent again
 ├── DataDirectoryError (4)         the data directory cannot be used as it is
 │   ├── DirectoryInUseError · FormatError · CodeChangedError · InputChangedError · OutputShortError
 │   └── DamagedError               a stored value does not match its digest; names the place
 ├── FrameError                     what came from a peer is no frame; its connection is closed, nothing changes
+├── AnswerForgottenError           a message that came again was processed, but its answer is not remembered
 └── ValueTypeError, KeyTypeError   (also TypeError) something is not a value or not a key
 
 A class exists only where a caller can react to it. Errors of our own making are assertions instead.
@@ -84,6 +86,14 @@ class StorageError(ProcessingError):
 
 class DiskFullError(ProcessingError):
     """There is no space left on the device."""
+
+
+class EngineStoppedError(ProcessingError):
+    """The engine was closed, or has stopped: `__cause__` says why. A call that raises this may be made again."""
+
+
+class AnswerForgottenError(HoldfastError):
+    """A message with an id came again, after so many others that its answer is not remembered any more."""
 
 
 class DataDirectoryError(HoldfastError):

@@ -19,21 +19,23 @@ from typing import Any, Final
 
 from holdfast.core import keys
 from holdfast.core.cache import CachedBook
-from holdfast.core.connector import Undecodable
+from holdfast.core.connector import Undecodable, remembered_by
 from holdfast.core.context import Context
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.emission import Copier
 from holdfast.core.entities import GONE, Book, user_key
-from holdfast.core.errors import StoppedError, ValueTypeError
+from holdfast.core.errors import ApplicationError, StoppedError, ValueTypeError
 from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, error_text, value_text
 from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
 from holdfast.core.outlets import Outlet
 from holdfast.core.plan import SOURCES, Plan, Segment
 from holdfast.core.positions import TIMER, Column, Position, in_order
+from holdfast.core.replies import Replies
 from holdfast.core.segments import NotPlainError, SegmentWriter
+from holdfast.core.senders import REPEAT, Senders
 from holdfast.core.steps import Kind, Step
 from holdfast.core.turns import Part, Turn, greatest
-from holdfast.core.values import encode
+from holdfast.core.values import codec_of, encode
 
 CAREFUL_SLICES: Final = 64  # after a failure the sources' segments stay careful for so long, then try again
 
@@ -94,11 +96,38 @@ class Pipeline:
         }
         self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
         self.copy = Copier(registry).copy
+        self.replies = Replies(codec_of(registry).encode)
+        self.senders = self._senders()
         self.bulk = True
         self.careful_slices = 0
         self.functions: dict[tuple[int, bool], Callable[..., None]] = {}
 
+    def _senders(self) -> dict[int, Senders]:
+        """By partition, where records may come with their sender's id."""
+        senders = {}
+        for partition, (index, _) in enumerate(self.partitions):
+            step = self.plan.steps[index]
+            remembered = remembered_by(self.plan.connector(step))
+            if remembered is None:
+                continue
+            senders[partition] = Senders(step.name, remembered, self.registry)
+            if senders[partition].step in {other.name for other in self.plan.stateful}:
+                raise ApplicationError(f"a stateful step can't be named {senders[partition].step!r}: rename it")
+        return senders
+
     # --- running
+
+    def judged(self, parts: list[Part]) -> list[Part]:
+        """A slice's parts with the messages that senders sent; what repeats is marked."""
+        if not self.senders:
+            return parts
+        for senders in self.senders.values():
+            senders.drop_slice()
+        return [self._of_senders(part, Senders.judge) for part in parts]
+
+    def _of_senders(self, part: Part, messages: Callable[[Senders, int, Sequence[Any]], list[Any]]) -> Part:
+        senders = self.senders.get(part.partition)
+        return part if senders is None else replace(part, records=messages(senders, part.first, part.records))
 
     def compute(self, parts: Sequence[Part], again: Callable[[Part], Part]) -> None:
         """Records through the sources' segments, up to the first keys and sinks.
@@ -124,7 +153,7 @@ class Pipeline:
                     self.functions.clear()
             except Exception:  # noqa: BLE001 - whatever it was, the careful form meets it again and says where
                 self.drop_slice()
-            parts = [again(part) for part in parts]
+            parts = [self._of_senders(again(part), Senders.again) for part in parts]
             self.careful_slices = CAREFUL_SLICES
         self.careful_slices -= 1
         for part in parts:
@@ -169,10 +198,18 @@ class Pipeline:
         if self.skipped_in_slice:
             self.skipped += self.skipped_in_slice
             self.skipped_in_slice.clear()
+        self.replies.collect()
+        for partition, senders in self.senders.items():
+            senders.settle(self.replies.of(partition))
         if any(outlet.has_learned for outlet in self.outlets.values()):
             for outlet in self.outlets.values():
                 outlet.by_column = outlet.by_column or outlet.has_learned
             self.functions.clear()
+
+    def end_epoch(self) -> None:
+        """An epoch is worked off whole."""
+        for senders in self.senders.values():
+            senders.forget()
 
     def decode(self, partition: int, raw: bytes) -> Sequence[Any]:
         """The records of a block, as the first step gets them."""
@@ -237,6 +274,7 @@ class Pipeline:
     def drop_slice(self) -> None:
         """Forget what the sources' segments gave in this slice; no entity was touched yet."""
         self.skipped_in_slice.clear()
+        self.replies.drop_slice()
         for columns in self.columns.values():
             if SOURCES in columns:
                 columns[SOURCES].clear()
@@ -265,6 +303,8 @@ class Pipeline:
             "fail": self._failer(segment),
             "Undecodable": Undecodable,
             "NotPlainError": NotPlainError,
+            "REPEAT": REPEAT,
+            "add_reply": self.replies.add,
             "lookup": self._lookup,
             "hold": lambda values, copy: [v if type(v) in ATOMS else copy(v) for v in values],
             "hold_outputs": hold_outputs,

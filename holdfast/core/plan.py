@@ -51,6 +51,7 @@ class Plan:
             for inlet in sorted(segment.inlets):
                 if segment.feeder not in self.feeders[inlet]:
                     self.feeders[inlet].append(segment.feeder)
+        self.replies = any(s.kind is Kind.REPLY for s in self.steps)
         self.timed = any(s.on_timer is not None for s in self.stateful)
         self.uses_context = any(s.takes_ctx or s.on_timer is not None for s in self.stateful)
         self.merges = any(len(feeders) > 1 for feeders in self.feeders.values())
@@ -58,7 +59,7 @@ class Plan:
     @property
     def needs_positions(self) -> bool:
         """Whether positions must be made real although one worker runs everything."""
-        return self.merges or self.uses_context
+        return self.merges or self.uses_context or self.replies
 
     def connector(self, step: Step) -> Any:
         """The source or sink of this step, as it is to be used here."""

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from holdfast.core import keys
 from holdfast.core.application import Application
-from holdfast.core.connector import Undecodable, is_live
+from holdfast.core.connector import Sent, Undecodable, is_live, remembered_by
 from holdfast.core.context import Context
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import StoppedError
@@ -65,6 +65,32 @@ class _Entity:
     timers: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> (due, number of its setting)
 
 
+class _Ids:
+    """Which messages of a source came before: the last ids, and how far producers had come whose ids are forgotten."""
+
+    def __init__(self, remembered: int) -> None:
+        self.remembered = remembered
+        self.last: list[tuple[str, int]] = []
+        self.passed: dict[str, int] = {}
+
+    def has_met(self, producer: str, sequence: int) -> bool:
+        """Whether this is a repeat; if not, it is met now."""
+        if (producer, sequence) in self.last or sequence <= self.passed.get(producer, sequence - 1):
+            return True
+        self.last.append((producer, sequence))
+        return False
+
+    def forget(self) -> None:
+        """A turn is over: what is beyond the bound is forgotten."""
+        while len(self.last) > self.remembered:
+            producer, sequence = self.last.pop(0)
+            if sequence > self.passed.get(producer, sequence - 1):
+                self.passed.pop(producer, None)
+                self.passed[producer] = sequence
+            if len(self.passed) > self.remembered:
+                del self.passed[next(iter(self.passed))]
+
+
 class Reference:
     """One run of one application. `reload`, if given, is applied to a state after each call that had it."""
 
@@ -72,10 +98,12 @@ class Reference:
         application.check()
         self.application = application
         self.outputs: Outputs = {step.name: [] for step in application.sinks}
+        self.replies: dict[Origin, list[Any]] = {}  # by record: what reached reply steps; a timer's answer nobody
         self.skipped: Counter[str] = Counter()  # step name -> failed calls under "skip" or a dead-letter sink
         self._steps = application.steps
         self._entities: dict[int, dict[Any, _Entity]] = {step.index: {} for step in application.stateful_steps}
         self._reload = reload
+        self._ids = {step.index: _Ids(remembered_by(step.source) or 0) for step in application.sources}
         self._touched: _Entity | None = None
         self._settings = itertools.count(1)
         self._before: dict[str, int] = {}  # how many outputs there were before the record or timer in hand
@@ -88,6 +116,8 @@ class Reference:
             for chunk in chunks:
                 for number, record in enumerate(chunk.records, chunk.first):
                     self._take(chunk, number, record)
+            for ids in self._ids.values():
+                ids.forget()
         return self.outputs
 
     def state(self, step: str, key: Any) -> Any:
@@ -103,6 +133,10 @@ class Reference:
         source, partition = chunk.partition.step, chunk.partition
         identity = MessageIdentity(source.name, partition.ordinal, number)
         origin = Origin(source.name, partition.name, number)
+        if isinstance(record, Sent):
+            if self._ids[source.index].has_met(record.producer, record.sequence):
+                return
+            record = record.message
         if isinstance(record, Undecodable):
             self._fail(source, _Message(record.raw, identity, origin, chunk.time), record.error)
         else:
@@ -189,6 +223,9 @@ class Reference:
             case Kind.BRANCH:
                 return [(0 if function(message.value) else 1, message)]
             case Kind.MERGE:
+                return [(0, message)]
+            case Kind.REPLY:
+                self.replies.setdefault(message.origin, []).append(copy.deepcopy(message.value))
                 return [(0, message)]
             case Kind.STATEFUL:
                 call = function if step.takes_ctx else lambda value, state, ctx: function(value, state)

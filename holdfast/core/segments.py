@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from holdfast.core.connector import remembered_by
 from holdfast.core.plan import Plan, Segment
 from holdfast.core.steps import Kind, Step
 
@@ -97,6 +98,8 @@ class SegmentWriter:
         elif self.positions:
             self._line("for n, m in enumerate(records, first):")
             self.depth += 1
+            if remembered_by(self.plan.connector(step)) is not None:
+                self._line("if m is REPEAT: continue")
             self._line("p = (turn, rank, n)")
             if self.careful:
                 self._line("if type(m) is Undecodable:")
@@ -111,13 +114,15 @@ class SegmentWriter:
         else:
             self._line("for m in records:")
             self.depth += 1
+            if remembered_by(self.plan.connector(step)) is not None:
+                self._line("if m is REPEAT: continue")
             self._emit(step, 0, "m", None, None)
             self.depth -= 1
         self.depth -= 1
 
     def _bulk_chain(self, entry: Step) -> tuple[Step, Step] | None:
         """flat_map and inlet, where the segment is just flat_map, key_by(str) and one stateful step."""
-        if not self.bulk or self.positions:
+        if not self.bulk or self.positions or remembered_by(self.plan.connector(entry)) is not None:
             return None
         chain = [entry]
         for kind in (Kind.FLAT_MAP, Kind.KEY_BY, Kind.STATEFUL):
@@ -284,12 +289,18 @@ class SegmentWriter:
     def _copy_for(self, step: Step, m: str) -> None:
         """An emitted value becomes the consumers' own, unless all of them only encode it."""
         consumers = self.plan.consumers(step)
-        if not consumers or any(c.kind is not Kind.SINK for c in consumers):
+        if not consumers or not all(map(self._only_encodes, consumers)):
             self._line(f"if type({m}) not in atoms: {m} = {self._copier(step)}({m})")
 
     def _copier(self, step: Step) -> str:
         """What copies this step's outputs: they must be values where another step gets them."""
-        return "copy" if any(c.kind is not Kind.SINK for c in self.plan.consumers(step)) else "clone"
+        return "clone" if all(map(self._only_encodes, self.plan.consumers(step))) else "copy"
+
+    def _only_encodes(self, step: Step) -> bool:
+        """Whether nothing that this step leads to could change a message, or keep it."""
+        if step.kind is Kind.REPLY:
+            return all(map(self._only_encodes, self.plan.consumers(step)))
+        return step.kind is Kind.SINK
 
     def _emit(self, step: Step, output: int, m: str, k: str | None, p: str | None) -> None:
         consumers = self.plan.consumers(step, output)
@@ -303,7 +314,7 @@ class SegmentWriter:
                 if p is not None:
                     place = self._variable("p")
                     self._line(f"{place} = {p} + ({ordinal},)")
-                if consumer.kind is not Kind.SINK and ordinal + 1 < len(consumers):
+                if not self._only_encodes(consumer) and ordinal + 1 < len(consumers):
                     own = self._variable("m")
                     self._line(f"{own} = {m} if type({m}) in atoms else clone({m})")
                 self._consume(consumer, own, k, place)
@@ -347,9 +358,20 @@ class SegmentWriter:
         self._line("except Exception as error:")
         self._line(f"    fail({step.index}, error, {k}, {m}, {p})")
 
+    def _reply(self, step: Step, m: str, k: str | None, p: str | None) -> None:
+        start = self.depth
+        if self.careful:
+            self._guard([f"add_reply({m}, {p})"], step, m, k, p)
+        else:
+            self._line(f"add_reply({m}, {p})")
+        self._emit(step, 0, m, k, p)
+        self.depth = start
+
     def _apply(self, step: Step, m: str, k: str | None, p: str | None) -> None:
         if step.kind is Kind.MERGE:
             self._emit(step, 0, m, k, p)
+        elif step.kind is Kind.REPLY:
+            self._reply(step, m, k, p)
         elif step.kind is Kind.FLAT_MAP:
             self._flat_map(step, m, k, p)
         elif step.kind is Kind.KEY_BY:

@@ -74,6 +74,26 @@ def check_function(step: str, function: Any, *arguments: str, several: bool = Fa
         )
 
 
+def is_coroutine_function(function: Any) -> bool:
+    """Whether every call surely gives a coroutine."""
+    return _is(inspect.iscoroutinefunction, function)
+
+
+def check_intake(step: str, function: Any, concurrency: object) -> None:
+    """Refuse what can't be called with a record. It may be a coroutine function, for it stands outside of the steps."""
+    if not callable(function):
+        raise ApplicationError(f"{step}, intake: {_shown(function)} is not a function; give one that takes (record)")
+    if is_generator_function(function) or _is(inspect.isasyncgenfunction, function):
+        raise ApplicationError(f"{step}, intake: {function_name(function)} is a generator function; return one value")
+    if accepts(function, 1) is False:
+        raise ApplicationError(
+            f"{step}, intake: {_shown_call(function)} can't be called with (record); "
+            "give a function that takes one argument"
+        )
+    if type(concurrency) is not int or concurrency < 1:
+        raise ApplicationError(f"{step}, intake: concurrency={concurrency!r} must be a positive int")
+
+
 def takes_context(step: str, function: Any) -> bool:
     """Whether a stateful function is called as (message, state, ctx) and not as (message, state)."""
     _check_plain(step, function, "(message, state) or (message, state, ctx)")

@@ -26,6 +26,7 @@ class Kind(enum.Enum):
     STATEFUL = "stateful"
     BRANCH = "branch"
     MERGE = "merge"
+    REPLY = "reply"
     SINK = "sink"
 
     @property
@@ -52,7 +53,7 @@ class Step:
     index: int  # order of definition; of a sink that gets dead letters only, -1 until all others are numbered
     kind: Kind
     name: str  # recovery id of a source, stateful step or sink; a label for messages otherwise
-    function: Function | None = None  # None: SOURCE, MERGE, SINK
+    function: Function | None = None  # None: SOURCE, MERGE, REPLY, SINK
     upstream: tuple[Port, ...] = ()  # a MERGE may name a port more than once, and so may a SINK
     on_error: ErrorRule = "stop"
     keyed: bool = False  # the messages that leave this step carry a key
@@ -68,6 +69,8 @@ class Step:
     was: str | None = None  # the name under which its entities were stored before
 
     source: Any = None  # SOURCE: the connector
+    intake: Function | None = None  # SOURCE: called before the log with each record; its result is logged
+    intake_concurrency: int = 1  # SOURCE: calls of it under way at once, at most
     sink: Any = None  # SINK: the connector
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from holdfast.core.connector import OutputWriter, Sink
@@ -54,6 +54,10 @@ class _Messages(Generic[T_co]):
         check_function(self._application.place(label), function, "message", several=several)
         step = self._application.add(kind, label, (self._port,), function=function, on_error=on_error, keyed=keyed)
         return Port(step.index)
+
+    def _add_reply(self, *, keyed: bool) -> Port:
+        label = self._application.label(Kind.REPLY, None)
+        return Port(self._application.add(Kind.REPLY, label, (self._port,), keyed=keyed).index)
 
     def _add_merge(self, others: tuple[_Messages[Any], ...], *, keyed: bool) -> Port:
         place = self._application.place("merge")
@@ -108,6 +112,26 @@ class Stream(_Messages[T_co]):
         """The messages of all these streams, in their serial order."""
         return Stream(self._application, self._add_merge(others, keyed=False))
 
+    @overload
+    def intake(self, function: Callable[[T_co], Coroutine[Any, Any, U]], *, concurrency: int = 16) -> Stream[U]: ...
+
+    @overload
+    def intake(self, function: Callable[[T_co], U], *, concurrency: int = 16) -> Stream[U]: ...
+
+    def intake(self, function: Callable[[T_co], Any], *, concurrency: int = 16) -> Stream[Any]:
+        """Directly behind a source: each record becomes what the function returns, before it is logged.
+
+        The function may ask the outside world, and may be a coroutine function; at most `concurrency` calls are under
+        way at once, and the order stays. It may be called again for a record that was not logged yet, never in a
+        replay.
+        """
+        self._application.add_intake(self._port, function, concurrency)
+        return Stream(self._application, self._port)
+
+    def reply(self) -> Stream[T_co]:
+        """Answer with every message whoever asked (`Engine.ask`) for what caused it, and pass it on."""
+        return Stream(self._application, self._add_reply(keyed=False))
+
 
 class KeyedStream(_Messages[T_co]):
     """Messages with a key."""
@@ -142,6 +166,10 @@ class KeyedStream(_Messages[T_co]):
     def merge(self, *others: KeyedStream[U]) -> KeyedStream[T_co | U]:
         """The messages of all these streams, in their serial order, each under its key."""
         return KeyedStream(self._application, self._add_merge(others, keyed=True))
+
+    def reply(self) -> KeyedStream[T_co]:
+        """Answer with every message whoever asked (`Engine.ask`) for what caused it, and pass it on under its key."""
+        return KeyedStream(self._application, self._add_reply(keyed=True))
 
     @overload
     def stateful(

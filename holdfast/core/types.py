@@ -144,6 +144,11 @@ class TypeRegistry:
             self._remember(tag, cls)
         return cls
 
+    @property
+    def hint_count(self) -> int:
+        """How many tags were used so far: it rises whenever `hints` has something new."""
+        return len(self._hints)
+
     def hints(self) -> dict[str, str]:
         """Every tag used so far with the module its class lives in: to be stored with the data."""
         return dict(self._hints)

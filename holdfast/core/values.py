@@ -32,7 +32,7 @@ from holdfast.core.objects import (
 )
 from holdfast.core.refusal import Refusal
 from holdfast.core.types import TypeRegistry
-from holdfast.core.wire import DEPTH_MAX, WIRE_ATOMS, Form, Leaf, extension, pack, unpack
+from holdfast.core.wire import DEPTH_MAX, WIRE_ATOMS, Form, Leaf, extension, pack, unpack, unpacker_of
 
 # Forms with payloads of their own that are kept for the next image; as a rule one per class and set of
 # attributes.
@@ -52,6 +52,17 @@ def encode(value: object, registry: TypeRegistry) -> bytes:
 def decode(image: bytes | memoryview, registry: TypeRegistry) -> object:
     """The value of an image; DamagedError if it is malformed or names a class that this application lacks."""
     return codec_of(registry).decode(image)
+
+
+def length_of(images: bytes, count: int) -> int:
+    """Byte length of the first `count` of images that stand one after the other."""
+    unpacker = unpacker_of(images, msgpack.ExtType)
+    try:
+        for _ in range(count):
+            unpacker.skip()
+    except msgpack.OutOfData:
+        raise ValueError(f"there are fewer than {count} images") from None
+    return int(unpacker.tell())
 
 
 def codec_of(registry: TypeRegistry) -> Codec:
@@ -107,6 +118,17 @@ class Codec:
             raise
         except Exception as error:  # whatever damage makes constructors, hashes and users' decoders raise
             raise DamagedError("value", f"the image can't be decoded: {error!r}") from error
+
+    def decode_all(self, images: bytes) -> list[Any]:
+        """The values of images that stand one after the other. One that is torn at the end is left out: count them."""
+        try:
+            return [
+                self.lift(raw, 0) if type(raw) in _OPEN else raw for raw in unpacker_of(images, self.hook)
+            ]
+        except (DamagedError, MemoryError):
+            raise
+        except Exception as error:  # as in decode
+            raise DamagedError("value", f"the images can't be decoded: {error!r}") from error
 
     def hook(self, code: int, payload: bytes) -> object:
         """What an extension stands for."""

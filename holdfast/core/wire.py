@@ -31,6 +31,9 @@ DEPTH_MAX: Final = 200
 _IDLE_BUFFER_BYTES_MAX = 1 << 20
 _IDLE_PACKERS_MAX = 8
 
+# msgpack refuses to buffer more than this.
+_UNPACKED_BYTES_MAX = 2**31 - 1
+
 
 class Leaf(IntEnum):
     """Extension codes of whole values."""
@@ -108,3 +111,15 @@ def extension(code: int, payload: bytes) -> object:
 def unpack(packed: bytes | bytearray | memoryview, hook: Callable[[int, bytes], object]) -> Any:
     """The lowered value, with every extension replaced by what `hook` makes of it; damage raises anything."""
     return msgpack.unpackb(packed, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
+
+
+def unpacker_of(packed: bytes, hook: Callable[[int, bytes], object]) -> Any:
+    """The lowered values that stand one after the other, to be iterated over."""
+    unpacker = msgpack.Unpacker(
+        ext_hook=hook,
+        strict_map_key=False,
+        unicode_errors="surrogatepass",
+        max_buffer_size=_UNPACKED_BYTES_MAX,
+    )
+    unpacker.feed(packed)
+    return unpacker

@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import cast
 
 from holdfast.connectors.contract import as_sink, as_source
+from holdfast.connectors.intake import with_intake
+from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, StorageError, UsageError
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry, collect
+from holdfast.core.values import codec_of
 from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
+from holdfast.runtime.desk import Desk
 from holdfast.runtime.fingerprint import functions_of
 from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_outputs
 from holdfast.runtime.life import Life
@@ -46,6 +50,7 @@ class Options:
     settings: Settings = field(default_factory=Settings)
     probe: Probe = field(default_factory=Probe)
     on_ready: Callable[[], None] = lambda: None  # what was stored is in memory again, new input is read from now on
+    desk: Desk = field(default_factory=lambda: Desk([]))  # where callers in this process meet the engine
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class EngineThread:
         self._app = app
         self._options = options
         self._on_end = on_end
+        self.codec = codec_of(TypeRegistry())  # of the application's values, once it has been let in
         self._stopping = False
         self._life: Life | None = None
         self._lock = threading.Lock()  # for `_stopping` and `_life`, between a stop and a new life
@@ -119,6 +125,7 @@ class EngineThread:
             hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
             registry = TypeRegistry(known, hints)
             bind(plan, registry)
+            self.codec = codec_of(registry)
             self._live(plan, registry, directory)
         except (StorageError, DiskFullError):
             raise
@@ -158,6 +165,12 @@ class EngineThread:
                 probe=options.probe,
                 keep_log=options.keep_log,
                 on_ready=options.on_ready,
+                desk=options.desk,
+                mailboxes={
+                    number: options.desk.mailboxes[step.name]
+                    for number, (step, _) in enumerate(partitions)
+                    if step.name in options.desk.mailboxes
+                },
             )
             end = self._one_life(life)
             if isinstance(end, effects.Finish):
@@ -221,7 +234,11 @@ def adapt(app: Application) -> None:
     """Let sources and sinks of the user's own speak the connectors' language; their objects stay as they are."""
     app.check()
     for step in app.sources:
-        step.source = as_source(step.source)
+        source = as_source(step.source)
+        if not isinstance(source, Send):  # what callers send goes through the function on its way (lane.py)
+            stops = step.on_error == "stop"
+            source = with_intake(source, step.name, step.intake, step.intake_concurrency, stops=stops)
+        step.source = source
     for step in app.sinks:
         step.sink = as_sink(step.sink)
 
@@ -229,6 +246,7 @@ def adapt(app: Application) -> None:
 def known_types(plan: Plan) -> set[type]:
     """Return the classes that the application's functions and states name: those that images may be made of."""
     functions = [function for step in plan.steps for _, function in functions_of(step)]
+    functions += [step.intake for step in plan.sources if step.intake is not None]
     return collect([f for f in functions if not isinstance(f, type)], [f for f in functions if isinstance(f, type)])
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import xxhash
 
 from holdfast.core.application import Application
+from holdfast.core.connector import remembered_by
 from holdfast.core.steps import Kind, Step
 
 Fingerprint = dict[str, str]
@@ -82,7 +83,9 @@ def _edges(app: Application) -> Iterator[str]:
     for step in app.steps:
         name = step.name if step.kind in (Kind.SOURCE, Kind.STATEFUL, Kind.SINK) else ""
         rule = step.on_error.index if isinstance(step.on_error, Step) else step.on_error
-        yield f"{step.kind.value} {name} {[tuple(port) for port in step.upstream]} {rule}"
+        remembered = remembered_by(step.source)  # other ids might be known again in a replay
+        bound = "" if remembered is None else f" remembers {remembered}"
+        yield f"{step.kind.value} {name} {[tuple(port) for port in step.upstream]} {rule}{bound}"
 
 
 def _digest(text: str) -> str:

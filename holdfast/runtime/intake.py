@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from holdfast.connectors.contract import UserSource
+from holdfast.connectors.intake import WithIntake
 from holdfast.connectors.interface import OpenSource, Reader
 from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.runtime.clock import now
+from holdfast.runtime.mailbox import Mailbox
 from holdfast.worker.events import SourceRead
 
 # Of one partition. A block of a live source is seldom more than what came since the last one: these bound memory.
@@ -178,6 +180,32 @@ class LiveIntake:
         return SourceRead(now(), self._partition, raw, count, last.offset, last.ended)
 
 
+class SentIntake:
+    """Takes what callers in this process have sent."""
+
+    def __init__(self, partition: int, mailbox: Mailbox, offset: object) -> None:
+        assert offset is None or type(offset) is int, offset
+        self._partition = partition
+        self._mailbox = mailbox
+        self._wanted = 0  # records that the machine waits for
+        mailbox.reopen(0 if offset is None else offset)
+
+    def ask(self, records_max: int) -> SourceRead | None:
+        event = self._mailbox.take(records_max, READ_AHEAD_BYTES_MAX, self._partition)
+        self._wanted = records_max if event is None else 0
+        return event
+
+    def heard(self) -> SourceRead | None:
+        """Something has arrived."""
+        return self.ask(self._wanted) if self._wanted else None
+
+    def waiting(self) -> bool:
+        return bool(self._mailbox.waiting)
+
+    def close(self) -> None:
+        """What was taken and is not logged is given to the next life."""
+
+
 class SourceFailed:
     """Posted by a source's thread: the run is to end cleanly and then with this error."""
 
@@ -192,6 +220,6 @@ def open_intake(source: OpenSource, partition: int, name: str, reader: Reader, p
     """Return what reads this partition in the way that suits its source."""
     if source.live:
         return LiveIntake(partition, name, reader, post)
-    if isinstance(source, UserSource):
+    if isinstance(source, UserSource | WithIntake):
         return ThreadedIntake(partition, name, reader, post)
     return FiniteIntake(partition, reader)

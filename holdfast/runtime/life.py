@@ -19,8 +19,10 @@ from holdfast.core.epochs import Epoch
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
-from holdfast.runtime.intake import Intake, SourceFailed, open_intake
+from holdfast.runtime.desk import Desk, Knock
+from holdfast.runtime.intake import Intake, SentIntake, SourceFailed, open_intake
 from holdfast.runtime.log_writer import LogWriter
+from holdfast.runtime.mailbox import Mailbox
 from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, TRIMMING, WAITING, Probe
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.storage.log import Log
@@ -49,7 +51,10 @@ class Life:
         probe: Probe,
         keep_log: bool,
         on_ready: Callable[[], None],
+        desk: Desk,
+        mailboxes: dict[int, Mailbox],
     ) -> None:
+        """`mailboxes` are those of the desk, by number of the partition."""
         self.worker = worker
         self.failure: Exception | None = None  # of a source: what to end with after a clean stop
         self._log = log
@@ -68,6 +73,10 @@ class Life:
             deque()
         )  # events, or iterators of them, that came about here; handled before the inbox
         self._appends: list[Epoch] = []  # ordered, not yet handed to anybody
+        self._registry = registry
+        self._desk = desk
+        self._mailboxes = mailboxes
+        self._stop_asked = False  # because the desk closes
         self._wake_at: int | None = None
         self._end: effects.Return | effects.Finish | None = None
         self._carry_out: dict[type, Callable[[Any], None]] = {
@@ -76,6 +85,8 @@ class Life:
             effects.OpenSource: self._open_source,
             effects.ReadSource: self._read_source,
             effects.AppendLog: self._append_log,
+            effects.Acknowledge: self._acknowledge,
+            effects.Answer: self._answer,
             effects.OpenSink: self._open_sink,
             effects.Deliver: self._deliver,
             effects.TakeToken: self._take_token,
@@ -93,6 +104,7 @@ class Life:
     def run(self) -> effects.Return | effects.Finish:
         """Live until the machine ends it; raises what a store, a source or a sink raised."""
         handle = self.worker.handle
+        self._desk.attach(self.inbox.put)
         self._happened.append(events.Started(now(), self._state.record(), self._log.tail()))
         while self._end is None:
             event = self._next_event()
@@ -102,6 +114,8 @@ class Life:
                 self._carry_out[type(effect)](effect)
             if self._appends:
                 self._commit()
+            if self._desk.has_questions or self._desk.is_closing:
+                self._serve_desk()
             self._probe.handled(self.worker)
         return self._end
 
@@ -155,7 +169,11 @@ class Life:
                 return events.StopAsked(now())
             if isinstance(event, BaseException):
                 raise event
-            return event
+            if type(event) is not Knock:
+                return event
+            self._hear_knock()
+            if self._happened:
+                return self._happened.popleft()
 
     def _take(self) -> Any:
         if self.worker.busy:
@@ -182,6 +200,7 @@ class Life:
 
     def _commit(self) -> None:
         epochs, self._appends = self._appends, []
+        self._state_writer.keep_hints_here()
         alone = (
             not self.worker.busy
             and not self._happened
@@ -248,6 +267,11 @@ class Life:
 
     def _open_source(self, order: effects.OpenSource) -> None:
         source, partition = self._sources[order.partition]
+        if order.partition in self._mailboxes:
+            self._intakes[order.partition] = SentIntake(
+                order.partition, self._mailboxes[order.partition], order.offset
+            )
+            return
         reader = source.open(partition, order.offset)
         self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, self.inbox.put)
 
@@ -261,6 +285,29 @@ class Life:
             threading.Timer(self._probe.pace_seconds, self.inbox.put, [event]).start()
         else:
             self._happen(event)
+
+    # --- callers in this process
+
+    def _hear_knock(self) -> None:
+        for intake in self._intakes.values():
+            if isinstance(intake, SentIntake):
+                self._happen(intake.heard())
+        self._serve_desk()
+
+    def _serve_desk(self) -> None:
+        self._desk.answer_questions(self.worker, self._state, self._registry)
+        if self._desk.is_closing and self._desk.is_empty and not self._stop_asked:
+            self._stop_asked = True
+            self._happened.append(events.StopAsked(now()))
+
+    def _acknowledge(self, order: effects.Acknowledge) -> None:
+        if order.partition in self._mailboxes:
+            self._mailboxes[order.partition].acknowledge(order.upto)
+
+    def _answer(self, order: effects.Answer) -> None:
+        if order.partition in self._mailboxes:
+            self._probe.passed(APPLIED)
+            self._mailboxes[order.partition].answer(order.first + order.count, order.answers)
 
     # --- sinks
 

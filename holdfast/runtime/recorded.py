@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from holdfast.connectors.intake import results_are_logged
 from holdfast.core.application import Application
 from holdfast.core.epochs import EpochRow
 from holdfast.core.plan import Plan
@@ -62,7 +63,7 @@ def recorded(data: Path, app: Application) -> Recorded:
         for index, (source, name) in enumerate(ledger.partitions):
             blocks = (
                 _from_log(directory.log, index)
-                if sources[source].live
+                if sources[source].live or results_are_logged(sources[source])
                 else _from_input(sources[source], name, counts[index])
             )
             records = [record for raw in blocks for record in _decode(sources[source], raw)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
@@ -28,7 +29,7 @@ class StateWriter:
         self._registry = registry
         self._post = post
         self._probe = probe
-        self._hints = state.get_meta(HINTS)
+        self._hints = cast("dict[str, str]", state.get_meta(HINTS) or {})
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._handed_out = 0
@@ -100,6 +101,12 @@ class StateWriter:
             self._keep_hints()
             self._state.fold(rows, upto)
         return RowsFolded(now(), *upto)
+
+    def keep_hints_here(self) -> None:
+        """Before records are logged, on the caller's thread: a class that they alone name must be found again."""
+        if self._registry.hint_count > len(self._hints):
+            with self._lock:
+                self._keep_hints()
 
     def close(self) -> None:
         """Work off what is queued and end the thread."""

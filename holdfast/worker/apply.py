@@ -18,6 +18,7 @@ from holdfast.core.errors import HoldfastError, StoppedError
 from holdfast.core.pipeline import Pipeline, StopBeforeError
 from holdfast.core.positions import TIMER, Position
 from holdfast.core.turns import ROUND, DecodedChunk, Part, Turn, turns_of
+from holdfast.worker.effects import Answer, Effect
 from holdfast.worker.exchange import Exchange
 from holdfast.worker.record import Record
 
@@ -98,6 +99,7 @@ class Apply:
         self.needs_times = pipeline.plan.uses_context
         self.applied = 0  # the last epoch applied whole
         self.skip = BEGIN  # of the one after it: what lies before is applied
+        self.applied_whole = True  # whether all of the epoch applied last was applied in this life
         self.time = 0  # of the last turn, as of `applied`
         # partition -> (records applied, offset after them, ended, time of its last chunk), as of `applied`
         self.positions: dict[int, tuple[int, object, bool, int]] = {}
@@ -118,6 +120,7 @@ class Apply:
         """Apply an epoch; with a limit, only what lies before it."""
         assert epoch.number == self.applied + 1, "epochs are applied in order, each once"
         clocks = {partition: position[3] for partition, position in self.positions.items()}
+        self.applied_whole = self.skip == BEGIN
         again = Again(self.pipeline, epoch)
         for whole in self._slices(epoch, clocks):
             piece = whole.between(self.skip, limit)
@@ -129,6 +132,7 @@ class Apply:
         if limit is not None:
             self.skip = limit
             return Stopped(limit, None, touched=False)
+        self.pipeline.end_epoch()
         self.applied, self.skip = epoch.number, BEGIN
         self.time = self._last_time
         for chunk in epoch.chunks:
@@ -154,6 +158,17 @@ class Apply:
         self.records += piece.end - piece.start
         return None
 
+    def answers(self, epoch: Epoch) -> list[Effect]:
+        """What senders are answered, once the epoch is applied; nothing if an earlier life has applied a part of it."""
+        taken = self.pipeline.replies.take()
+        if not self.applied_whole:
+            return []
+        return [
+            Answer(chunk.partition, chunk.first, chunk.count, taken.get(chunk.partition, {}))
+            for chunk in epoch.chunks
+            if chunk.partition in self.pipeline.senders
+        ]
+
     def examine(self, epoch: Epoch) -> Generator[Load, None, StoppedError | None]:
         """Which of the calls in the wake of the record (or the timers) behind `skip` is the first to fail, depth first.
 
@@ -170,7 +185,7 @@ class Apply:
 
     def _stages(self, piece: Slice, again: Again) -> Generator[Load, None, None]:
         """Stage by stage: each step's messages are exchanged, its entities are in memory, then it is applied."""
-        self.pipeline.compute(piece.parts, again)
+        self.pipeline.compute(self.pipeline.judged(piece.parts), again)
         for step in self.pipeline.plan.stateful:
             column = self.exchange.gather(step)
             if column.messages:

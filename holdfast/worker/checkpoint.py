@@ -114,7 +114,9 @@ class Checkpoints:
         self._begin_sweep(record.checkpoint)
         swept = self._next_part_of_sweep()
         for name, book in self.books.items():
-            if name in swept:
+            if self.folding.books and name not in self.folding.books:
+                book.freeze(list(book.entities.values()))  # chunks before this one are dropped, and no row holds it
+            elif name in swept:
                 book.freeze(swept[name])
             else:
                 book.freeze()

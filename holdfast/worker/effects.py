@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import HoldfastError
+from holdfast.core.replies import Answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,24 @@ class AppendLog:
     """Write this epoch to the log and sync it; several may share one commit. Answer: LogSynced."""
 
     epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """The partition's records before number `upto` are durable: their senders may be told."""
+
+    partition: int
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """These records are applied, and this is what they sent through reply steps; also ordered of replayed epochs."""
+
+    partition: int
+    first: int
+    count: int
+    answers: Answers  # by number; FORGOTTEN for a repeat whose answer is not remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +177,8 @@ Effect = (
     | OpenSource
     | ReadSource
     | AppendLog
+    | Acknowledge
+    | Answer
     | OpenSink
     | Deliver
     | TakeToken

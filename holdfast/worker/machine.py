@@ -27,7 +27,7 @@ from holdfast.worker.apply import Apply, Stopped
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
-from holdfast.worker.effects import AppendLog, Effect, Finish, Return
+from holdfast.worker.effects import Acknowledge, AppendLog, Effect, Finish, Return
 from holdfast.worker.fold import Folding
 from holdfast.worker.intake import Intake
 from holdfast.worker.invariants import check_invariants
@@ -54,6 +54,7 @@ class Worker:
             raise ApplicationError("entities_in_memory does not go together with on_timer yet: leave one of them out")
         self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful, entities_in_memory=limit)
         books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
+        books |= {senders.step: senders.book for senders in self.pipeline.senders.values()}
         renamed = {step.was: step.name for step in plan.stateful if step.was is not None}
         self.sink_names = [step.name for step in plan.sinks]
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
@@ -142,6 +143,8 @@ class Worker:
     def _returned(self) -> list[Effect]:
         """The state of the checkpoint is restored: everything starts at its epoch."""
         returning = self.returning
+        for senders in self.pipeline.senders.values():
+            senders.restore()
         for index, (number, offset, ended, clock) in returning.partitions.items():
             self.intake.restore(index, number, offset, ended=ended, clock=clock)
             self.apply.positions[index] = (number, offset, ended, clock)
@@ -174,8 +177,15 @@ class Worker:
 
     def _log_synced(self, event: events.LogSynced) -> list[Effect]:
         assert event.epoch <= self.intake.closed, "the log has synced what it was never given"
+        before = self.progress.durable
         self.progress.advance(SELF, durable=event.epoch)
-        return []
+        return [
+            Acknowledge(chunk.partition, chunk.first + chunk.count)
+            for epoch in self.logged
+            if before < epoch.number <= event.epoch
+            for chunk in epoch.chunks
+            if chunk.partition in self.pipeline.senders
+        ]
 
     def _delivered(self, event: events.Delivered) -> list[Effect]:
         self.delivery.acknowledged(event.sink, event.last)
@@ -278,7 +288,7 @@ class Worker:
         self.cuts.applied(epoch.size)
         effects = self.delivery.hand_out(epoch.number, self.pipeline.take_outputs(), durable=self.progress.durable)
         self._note_delivered()
-        return effects
+        return effects if stopped is not None else effects + self.apply.answers(epoch)
 
     # --- cut and checkpoint
 

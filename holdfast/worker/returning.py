@@ -15,6 +15,7 @@ from holdfast.core.entities import Book
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import CodeChangedError, DamagedError
 from holdfast.core.images import Images, unpack
+from holdfast.core.senders import SEND_STEP
 from holdfast.core.types import TypeRegistry
 from holdfast.worker.checkpoint import SINK_STEP, SOURCE_STEP, Record
 from holdfast.worker.effects import Effect, ReadChunks, ReadLog
@@ -77,6 +78,9 @@ class Returning:
             self.partitions.update(zip(images.keys, images.states, strict=True))
         elif images.step == SINK_STEP:
             self.sinks.update(zip(images.keys, images.states, strict=True))
+        elif images.step.startswith(SEND_STEP):
+            if images.step in self.books:
+                self._restore_entities(images)
         elif self.folding.books:
             self.folding.restore(images)
         else:

@@ -13,8 +13,11 @@ from holdfast import sinks, sources
 from holdfast.core.application import Application
 from holdfast.core.context import Context
 from holdfast.core.errors import ApplicationError
+from holdfast.core.pipeline import Pipeline
+from holdfast.core.plan import Plan
 from holdfast.core.steps import Kind, Port
 from holdfast.core.streams import KeyedStream, Stream
+from holdfast.core.types import TypeRegistry
 
 
 def new_stream() -> Stream[str]:
@@ -275,3 +278,34 @@ def test_a_refused_step_leaves_the_application_as_it_was() -> None:
     keyed.stateful(count, state=list).sink(sinks.Memory())
     application_of(keyed).check()
     assert [step.name for step in application_of(keyed).steps] == ["source", "str", "count", "sink"]
+
+
+def test_whoever_can_be_answered_or_queried_needs_no_sink() -> None:
+    answers = Application("answers")
+    answers.source(sources.Memory([1])).map(str).reply()
+    answers.check()
+    keeps = Application("keeps")
+    keeps.source(sources.Send()).key_by(str).stateful(tally, state=list)
+    keeps.check()
+    with pytest.raises(ApplicationError, match="no sink"):
+        forgets = Application("forgets")
+        forgets.source(sources.Memory([1])).key_by(str).stateful(tally, state=list)
+        forgets.check()
+
+
+def test_reply_steps_are_told_apart_and_keep_keys() -> None:
+    app = Application("replies")
+    keyed = app.source(sources.Memory([1])).reply().key_by(str).reply()
+    keyed.stateful(tally, state=list)
+    assert [step.name for step in app.steps if step.kind.value == "reply"] == ["reply", "reply-2"]
+
+
+def test_a_stateful_step_cannot_have_the_name_of_a_system_step() -> None:
+    app = Application("named")
+    app.source(sources.Send(), name="orders").key_by(str).stateful(tally, state=list, name="$send:orders")
+    with pytest.raises(ApplicationError, match="rename it"):
+        Pipeline(Plan(app), [(0, "0")], TypeRegistry())
+
+
+def tally(message: object, seen: list[object]) -> None:
+    seen.append(message)

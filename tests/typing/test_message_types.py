@@ -65,6 +65,10 @@ def ring_often(name: str, total: Total, ctx: Context) -> Iterator[int]:
     yield total.count
 
 
+async def priced(total: Total) -> float:
+    return float(total.count)
+
+
 def of_number(number: int) -> bytes:
     return bytes(number)
 
@@ -79,6 +83,13 @@ def test_message_types_flow() -> None:
     assert_type(words, Stream[str])
     assert_type(lines.flat_map(maybe_split), Stream[str])
     assert_type(words.map(len).filter(bool), Stream[int])
+    assert_type(words.reply(), Stream[str])
+    assert_type(words.key_by(str).reply(), KeyedStream[str])
+    assert_type(app.source(sources.Send(), name="anything"), Stream[Any])
+    sent = app.source(sources.Send[Total](), name="totals")
+    assert_type(sent, Stream[Total])
+    assert_type(sent.intake(priced), Stream[float])
+    assert_type(app.source(sources.Memory(["a"]), name="asked").intake(len), Stream[int])
     short, long = words.branch(lambda word: len(word) < 4)
     assert_type(short, Stream[str])
     assert_type(short.merge(long), Stream[str])

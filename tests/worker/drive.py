@@ -38,6 +38,7 @@ class Disk:
     staged: list[tuple[int, bytes]] = field(default_factory=list)
     entities: dict[tuple[int, bytes], bytes | None] = field(default_factory=dict)
     outputs: dict[int, list[Any]] = field(default_factory=dict)
+    answers: dict[tuple[int, int], Any] = field(default_factory=dict)  # of records: what senders were told
 
 
 class Live:
@@ -150,10 +151,25 @@ class Life:
             if isinstance(order, do.WakeAt):
                 self.wake = order.time
                 continue
+            if isinstance(order, do.Acknowledge | do.Answer):
+                self._tell_senders(order)
+                continue
             name = channel_of(order)
             self.channels.setdefault(name, deque()).append(order)
             self.turns.append(name)
         return None
+
+    def _tell_senders(self, order: do.Acknowledge | do.Answer) -> None:
+        """Only what is on the disk may be told, and never two things of one record."""
+        disk = self.driver.disk
+        logged = sum(count for row in disk.rows for index, count, *_ in row.parts if index == order.partition)
+        upto = order.upto if isinstance(order, do.Acknowledge) else order.first + order.count
+        assert upto <= logged, "a sender was told of what is not durable"
+        if isinstance(order, do.Answer):
+            for number in range(order.first, upto):
+                answer = order.answers.get(number)
+                known = disk.answers.setdefault((order.partition, number), answer)
+                assert known == answer, f"record {number} was answered {known!r} and is now {answer!r}"
 
     def next_event(self) -> Any:
         """Carry something out and say so, or let time pass."""

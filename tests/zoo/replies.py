@@ -1,0 +1,118 @@
+"""Reply steps pass messages on as if they were not there, and what was sent twice under one id has no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from holdfast import sinks, sources
+from holdfast.connectors.memory import MemorySource
+from holdfast.core.application import Application
+from holdfast.core.connector import Sent
+from tests.zoo.case import Case
+
+
+def tally(word: str, seen: list[str]) -> tuple[str, int]:
+    if word == "bad":
+        raise ValueError(word)
+    seen.append(word)
+    return word, len(seen)
+
+
+def seen_so_far(word: str, seen: list[str]) -> list[str]:
+    seen.append(word)
+    return seen
+
+
+def mark(seen: list[str]) -> list[str]:
+    seen.append("marked")
+    return seen
+
+
+def length(word: str) -> int:
+    return len(word)
+
+
+def twice(word: str) -> Iterator[str]:
+    yield word
+    yield word
+
+
+def passed_on() -> Application:
+    """With a key and without, before a fan-out and behind it, at the end of a stream and in its middle."""
+    app = Application("replies-passed-on", on_error="skip")
+    words = app.source(sources.Memory(["a", "bad", "b"])).reply()
+    words.flat_map(twice).reply().sink(sinks.Memory(), name="twice")
+    tallied = words.key_by(length).reply().stateful(tally, state=list).reply()
+    tallied.reply()
+    tallied.sink(sinks.Memory(), name="tallied")
+    return app
+
+
+def replied_state() -> Application:
+    """What passes a reply step belongs to the step behind it: it may be changed there, the state stays."""
+    app = Application("replied-state")
+    seen = app.source(sources.Memory(["a", "b", "c"])).key_by(lambda word: 0).stateful(seen_so_far, state=list)
+    seen.reply().map(mark).sink(sinks.Memory())
+    return app
+
+
+class Remembering(MemorySource[Any]):
+    """Records with ids, as `sources.Send` gives them: (message, producer, sequence), or a message alone."""
+
+    remembered = 1000
+
+    def decode(self, raw: bytes) -> list[Any]:
+        return [Sent(*record) if type(record) is tuple else record for record in super().decode(raw)]
+
+
+SENT = [("a", "p", 1), ("b", "p", 3), ("a", "p", 1), "a", ("a", "q", 1), ("c", "p", 2), ("b", "p", 3), ("bad", "p", 4)]
+SENT += [*[(f"w{n}", "p", 10 + n) for n in range(70)], ("bad", "p", 4), *[(f"w{n}", "p", 10 + n) for n in range(70)]]
+
+
+def sent_again() -> Application:
+    """`bad` fails and is skipped; sent again it is a repeat, and doesn't fail again."""
+    app = Application("sent-again", on_error=sinks.Memory())
+    app.source(Remembering(SENT), name="sent").key_by(lambda word: 0).stateful(tally, state=list).reply().sink(
+        sinks.Memory(), name="tallied"
+    )
+    return app
+
+
+def as_sent(records: Iterable[Any]) -> list[Any]:
+    return [Sent(*record) if type(record) is tuple else record for record in records]
+
+
+LETTER = {
+    "source": "sent",
+    "partition": "0",
+    "offset": 7,
+    "step": "tally",
+    "key": "0",
+    "error": "ValueError: bad",
+    "message": "'bad'",
+}
+
+CASES = [
+    Case(
+        "replies-passed-on",
+        passed_on,
+        {"source": ["a", "bad", "b"]},
+        {"twice": ["a", "a", "bad", "bad", "b", "b"], "tallied": [("a", 1), ("b", 2)]},
+    ),
+    Case(
+        "replied-state",
+        replied_state,
+        {"source": ["a", "b", "c"]},
+        {"sink": [["a", "marked"], ["a", "b", "marked"], ["a", "b", "c", "marked"]]},
+    ),
+    Case(
+        "sent-again",
+        sent_again,
+        {"sent": as_sent(SENT)},
+        {
+            "tallied": list(zip(["a", "b", "a", "a", "c", *[f"w{n}" for n in range(70)]], range(1, 76), strict=True)),
+            "sink-2": [LETTER],
+        },
+    ),
+]
