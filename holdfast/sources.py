@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from holdfast.connectors.csv_file import CsvFile as Csv
 from holdfast.connectors.generator import Generator
 from holdfast.connectors.json_lines import JsonLines
@@ -9,4 +12,24 @@ from holdfast.connectors.memory import MemorySource as Memory
 from holdfast.connectors.standard_input import Stdin
 from holdfast.connectors.text_file import TextFile
 
-__all__ = ["Csv", "Generator", "JsonLines", "Memory", "Stdin", "TextFile"]
+if TYPE_CHECKING:
+    from holdfast.connectors.sqlite_source import SQLiteSource as SQLite
+
+__all__ = ["Csv", "Generator", "JsonLines", "Memory", "SQLite", "Stdin", "TextFile"]
+
+# Loaded when they are first used: what they import is much, and most applications need none of them.
+_HOMES = {
+    "SQLite": ("holdfast.connectors.sqlite_source", "SQLiteSource"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = globals()[name] = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -19,7 +19,7 @@ from tests.repository import ROOT
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("[a-z]*/README.md")])
 WITH_PROGRAMS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("writing-applications.md", "writing-connectors.md")),
+    *(ROOT / "docs" / name for name in ("writing-applications.md", "writing-connectors.md", "connectors.md")),
 ]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")

@@ -1,8 +1,7 @@
 r"""CSV files as a source: a dict of str for each row, by the names in the file's first row.
 
 A row may go over several lines, inside quotes; the csv module says where it ends. So a raw block is not the
-file's bytes but values: the dict of each row, or a pair (bytes of the row, what is wrong with it), which comes
-out as an undecodable record. Offsets are those of line files: bytes of the file, at ends of rows.
+file's bytes but framed rows. Offsets are those of line files: bytes of the file, at ends of rows.
 Invariant of a reader: `_row` holds the lines that were taken since the last row ended.
 """
 
@@ -16,10 +15,10 @@ from typing import Any
 
 from holdfast.connectors import framing
 from holdfast.connectors.file_offsets import FileOffset
-from holdfast.connectors.framing import ValueFrames
 from holdfast.connectors.interface import Block
 from holdfast.connectors.line_files import LineFiles
 from holdfast.connectors.line_reader import READ_BYTES, LineReader
+from holdfast.connectors.row_frames import RowFrames
 from holdfast.core.connector import Undecodable
 from holdfast.core.errors import ApplicationError, UsageError
 
@@ -46,30 +45,27 @@ class CsvFile(LineFiles):
         encoding: str = "utf-8",
         time: Callable[[dict[str, str]], int] | None = None,
     ) -> None:
-        super().__init__(paths_or_globs, encoding, time)
+        super().__init__(paths_or_globs, encoding, None)
         self._columns = None if columns is None else checked_columns(columns)
         self._format = {"delimiter": delimiter, "quotechar": quotechar, "strict": True}
         try:
             csv.reader([], **self._format)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise ApplicationError(f"sources.Csv: {error}") from None
-        self._frames = ValueFrames()
+        self._frames = RowFrames(time)
 
     def open(self, partition: str, offset: object | None) -> RowReader:
         start = None if offset is None else FileOffset.unpacked(offset)
-        return RowReader(partition, start, self._columns, self._format, self.encoding)
+        return RowReader(partition, start, self._columns, self._format, self.encoding, self._frames)
 
     def cut(self, raw: bytes, count: int) -> int:
         return framing.cut(raw, count)
 
     def decode(self, raw: bytes) -> list[dict[str, str] | Undecodable]:
-        records: list[Any] = [
-            Undecodable(value[0], ValueError(value[1])) if type(value) is tuple else value
-            for value in self._frames.records(raw)
-        ]
-        if self._times is not None:
-            self._times.mark(records, lambda index: framing.unpack(raw)[index])
-        return records
+        return self._frames.decode(raw)
+
+    def times(self, records: list[Any], /) -> list[int | None] | None:
+        return self._frames.times(records)
 
 
 def checked_columns(columns: Sequence[str]) -> list[str]:
@@ -91,12 +87,18 @@ class RowReader(LineReader):
     """One file, open for reading rows."""
 
     def __init__(
-        self, path: str, offset: FileOffset | None, columns: list[str] | None, format_: dict[str, Any], encoding: str
+        self,
+        path: str,
+        offset: FileOffset | None,
+        columns: list[str] | None,
+        format_: dict[str, Any],
+        encoding: str,
+        frames: RowFrames,
     ) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), FIELD_CHARACTERS_MAX))
         super().__init__(path, offset)
         self._encoding = encoding
-        self._frames = ValueFrames()
+        self._frames = frames
         self._row: list[bytes] = []
         self._rows = csv.reader(self._texts(), **format_)
         self._sizes: deque[bytes] = deque()  # the bytes of each record given that no offset covers yet
@@ -165,9 +167,9 @@ class RowReader(LineReader):
             if fields or error:
                 break
         raw, self._row = b"".join(self._row), []
-        self._held = raw, framing.pack([self._frames.image(self._record(fields, error, raw))])
+        self._held = raw, self._frame(fields, error, raw)
 
-    def _record(self, fields: list[str], error: str, raw: bytes) -> object:
+    def _frame(self, fields: list[str], error: str, raw: bytes) -> bytes:
         if not error and len(fields) != len(self._columns):
             error = f"the row has {len(fields)} fields, there are {len(self._columns)} columns"
         if not error and not raw.isascii():
@@ -175,7 +177,9 @@ class RowReader(LineReader):
                 raw.decode(self._encoding)
             except UnicodeDecodeError as problem:
                 error = str(problem)
-        return (raw, error) if error else dict(zip(self._columns, fields, strict=True))
+        if error:
+            return self._frames.bad_frame(raw, error)
+        return self._frames.frame(dict(zip(self._columns, fields, strict=True)))
 
     def read(self, records_max: int | None, bytes_max: int) -> Block | None:
         frames: list[bytes] = []

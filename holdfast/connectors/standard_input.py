@@ -18,6 +18,7 @@ from typing import Any
 import xxhash
 
 from holdfast.connectors import lines
+from holdfast.connectors.gate import Gate
 from holdfast.connectors.interface import Block
 from holdfast.connectors.line_files import checked_encoding
 from holdfast.connectors.record_times import RecordTimes
@@ -148,25 +149,15 @@ class StdinReader:
         self._number = 0 if skips else number  # of the next line to take
         self._given = lines.GivenLines()
         self._stop, self._stopper = os.pipe()
-        self._closing = threading.Lock()  # over the two below
-        self._closed = threading.Event()
-        self._reading = False
+        self._gate = Gate(self._let_go, wake=lambda: os.write(self._stopper, b"x"))
         self._skipped = 0  # digest of what was skipped
 
     def read(self, records_max: int | None, bytes_max: int) -> Block | None:
-        with self._closing:
-            if self._closed.is_set():
-                return None
-            self._reading = True
-        try:
-            return self._read(records_max)
-        except OSError as error:
-            raise UsageError(f"standard input can't be read: {error.strerror}") from error
-        finally:
-            with self._closing:
-                self._reading = False
-                if self._closed.is_set():
-                    self._let_go()
+        with self._gate.inside() as enters:
+            try:
+                return self._read(records_max) if enters else None
+            except OSError as error:
+                raise UsageError(f"standard input can't be read: {error.strerror}") from error
 
     def _read(self, records_max: int | None) -> Block | None:
         while self._number < self._covered:
@@ -210,14 +201,7 @@ class StdinReader:
         return [self._covered, self._digest or 0]
 
     def close(self) -> None:
-        with self._closing:
-            if self._closed.is_set():
-                return
-            self._closed.set()
-            if self._reading:
-                os.write(self._stopper, b"x")
-            else:
-                self._let_go()
+        self._gate.close()
 
     def _let_go(self) -> None:
         os.close(self._stop)

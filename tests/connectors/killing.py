@@ -43,7 +43,8 @@ def finish(folder: Path, *, progress: Callable[[], int], upto: int) -> None:
         wait_for_more(progress, upto, process)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=SECONDS_MAX)
-        assert process.returncode == SIGNALLED + signal.SIGTERM, stderr
+        # Where all stood already, the signal may come before the process listens to it.
+        assert process.returncode in (SIGNALLED + signal.SIGTERM, -signal.SIGTERM), stderr
 
 
 def wait_for_more(progress: Callable[[], int], aim: int, process: subprocess.Popen[Any]) -> None:
