@@ -27,7 +27,7 @@ from holdfast.core.errors import (
     UsageError,
 )
 from tests.cli.command import holdfast, last_line
-from tests.connectors.killing import survive
+from tests.connectors.killing import Killing
 from tests.runtime.engine import run
 
 ROWS = 2000
@@ -386,30 +386,19 @@ def test_through_the_command_every_row_comes_out_once_while_the_run_is_killed(sh
     (tmp_path / "app.py").write_text(APP)
     sql(out, 'CREATE TABLE totals ("order" INT, item TEXT, total INT)')
     sql(out, 'CREATE TABLE latest (item PRIMARY KEY, "order")')
-    add(shop, 10)
-    ended = threading.Event()
-
-    def write() -> None:
-        for start in range(11, ROWS + 1, 10):
-            add(shop, 10, start)
-            ended.wait(0.01)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        struck = survive(
-            tmp_path, progress=lambda: int(select(out, "SELECT count(*) FROM totals")[0][0]), upto=ROWS, kills=6
-        )
-    finally:
-        ended.set()
-        writer.join()
+    killing = Killing(
+        tmp_path,
+        feed=lambda start, end: add(shop, end - start, start + 1),
+        progress=lambda: int(select(out, "SELECT count(*) FROM totals")[0][0]),
+        total=ROWS,
+    )
+    killing.survive(kills=6)
 
     expected = [(n, f"item {n}", (n - 1) // 5 + 1) for n in range(1, ROWS + 1)]
     found = select(out, "SELECT * FROM totals ORDER BY rowid")
     assert [(order, item) for order, item, _ in found] == [(order, item) for order, item, _ in expected]
     assert sorted(total for *_, total in found) == sorted(total for *_, total in expected)
     assert select(out, "SELECT count(*) FROM latest") == [(ROWS,)]
-    assert struck >= 4
 
 
 def test_a_wrong_table_is_one_clear_line_and_code_2(shop: Path, tmp_path: Path) -> None:

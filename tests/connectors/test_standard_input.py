@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from holdfast.connectors import standard_input
 from holdfast.connectors.interface import Block, Reader
 from holdfast.core.errors import InputChangedError
 from tests.cli.command import environment
-from tests.connectors.killing import SECONDS_MAX, count_lines, wait_for_more
+from tests.connectors.killing import SECONDS_MAX, count_lines, wait_until
 
 LINES = 3000
 APP = """
@@ -148,6 +149,10 @@ def test_standard_input_keeps_the_contract_where_it_repeats(monkeypatch: pytest.
 # --- through the command
 
 
+def reached(progress: Callable[[], int], aim: int) -> bool:
+    return progress() >= aim
+
+
 def piped(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "holdfast", "run", "app.py"],
@@ -167,7 +172,7 @@ def test_a_pipe_that_repeats_comes_out_once_however_often_the_run_is_killed(tmp_
             assert process.stdin is not None
             process.stdin.write(data[: len(data) * part // 4])
             process.stdin.flush()
-            wait_for_more(progress, LINES * (part - 1) // 4 + 100, process)
+            wait_until(partial(reached, progress, LINES * (part - 1) // 4 + 100), process)
             process.kill()
     with piped(tmp_path) as process:
         process.communicate(data, timeout=SECONDS_MAX)
@@ -182,7 +187,7 @@ def test_a_pipe_that_goes_on_loses_nothing_that_came_out_and_ends_with_0(tmp_pat
         assert process.stdin is not None
         process.stdin.write(b"one\ntwo\n")
         process.stdin.flush()
-        wait_for_more(progress, 2, process)
+        wait_until(lambda: progress() >= 2, process)
         process.kill()
     with piped(tmp_path) as process:
         _, stderr = process.communicate(b"three\nfour", timeout=SECONDS_MAX)
