@@ -10,12 +10,14 @@ from holdfast.connectors.memory import MemorySink as Memory
 from holdfast.connectors.stdout import Stdout
 
 if TYPE_CHECKING:
+    from holdfast.connectors.postgres_sink import PostgreSQLSink as PostgreSQL
     from holdfast.connectors.sqlite_sink import SQLiteSink as SQLite
 
-__all__ = ["JsonLines", "Memory", "SQLite", "Stdout", "TextFile"]
+__all__ = ["JsonLines", "Memory", "PostgreSQL", "SQLite", "Stdout", "TextFile"]
 
 # Loaded when they are first used: what they import is much, and most applications need none of them.
 _HOMES = {
+    "PostgreSQL": ("holdfast.connectors.postgres_sink", "PostgreSQLSink"),
     "SQLite": ("holdfast.connectors.sqlite_sink", "SQLiteSink"),
 }
 
