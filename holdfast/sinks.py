@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from holdfast.connectors.file_sink import JsonLines, TextFile
 from holdfast.connectors.memory import MemorySink as Memory
 from holdfast.connectors.stdout import Stdout
 
-__all__ = ["JsonLines", "Memory", "Stdout", "TextFile"]
+if TYPE_CHECKING:
+    from holdfast.connectors.postgres_sink import PostgreSQLSink as PostgreSQL
+    from holdfast.connectors.sqlite_sink import SQLiteSink as SQLite
+    from holdfast.connectors.webhook import Webhook
+
+__all__ = ["JsonLines", "Memory", "PostgreSQL", "SQLite", "Stdout", "TextFile", "Webhook"]
+
+# Loaded when they are first used: what they import is much, and most applications need none of them.
+_HOMES = {
+    "PostgreSQL": ("holdfast.connectors.postgres_sink", "PostgreSQLSink"),
+    "SQLite": ("holdfast.connectors.sqlite_sink", "SQLiteSink"),
+    "Webhook": ("holdfast.connectors.webhook", "Webhook"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = globals()[name] = getattr(import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

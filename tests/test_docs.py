@@ -17,7 +17,10 @@ from _pytest.mark import ParameterSet
 from tests.repository import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("[a-z]*/README.md")])
-WITH_PROGRAMS = [ROOT / "README.md", ROOT / "docs" / "embedding.md", ROOT / "docs" / "writing-applications.md"]
+WITH_PROGRAMS = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("embedding.md", "writing-applications.md", "writing-connectors.md", "connectors.md")),
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "": ("core", "sources", "sinks", "testing", "runtime", "cli"),
     "sources": ("core", "connectors"),
     "sinks": ("core", "connectors"),
-    "testing": ("core",),
+    "testing": ("core", "connectors"),
     "__main__": ("cli",),
 }
 # What could make a pure room depend on more than its arguments.

@@ -2,15 +2,15 @@
 
 A source has `partitions()` and `read(partition, offset)` giving (record, next offset), optionally
 `acknowledge(partition, offset)`. A sink has `resume(partition, token)`, `write(partition, first_number,
-outputs)` and `flush(partition)`. Methods may be plain or coroutines; a source is read in the thread that
-reads its partition, a sink is called in one thread of its own. Offsets and tokens are any values: they are
-kept as images.
+outputs)` and `flush(partition)`, optionally `encode(value)`, `claim(owner)` and `close()`. Methods may be
+plain or coroutines (`encode` may not); a source is read in the thread that reads its partition, a sink is
+called in one thread of its own. Offsets and tokens are any values: they are kept as images.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -117,6 +117,11 @@ class UserSource:
             return
         self._loop.submit(function, partition, self._frames.value(image)).result()
 
+    def user_offset(self, offset: object) -> object:
+        """The offset as the user's source gave it; None at the start."""
+        image, _ended = _resume_point(offset)
+        return None if image is None else self._frames.value(image)
+
 
 def _resume_point(offset: object) -> tuple[bytes | None, bool]:
     assert isinstance(offset, list | tuple), offset
@@ -182,7 +187,8 @@ class UserSink:
 
     def __init__(self, sink: Any) -> None:
         self._sink = sink
-        self._frames = ValueFrames()
+        self._encode: Callable[[object], object] | None = getattr(sink, "encode", None)
+        self.frames = ValueFrames()
         self.name = f"sink {type(sink).__name__}"
 
     @cached_property
@@ -190,27 +196,35 @@ class UserSink:
         return EventLoop(f"holdfast-{self.name}")
 
     def bind(self, registry: TypeRegistry) -> None:
-        self._frames = ValueFrames(registry)
+        self.frames = ValueFrames(registry)
 
     def encode(self, value: object, /) -> object:
-        """The value itself, out of reach of later changes."""
-        return copy_value(value)
+        """What the user's own `encode` gives, else the value itself, out of reach of later changes."""
+        return copy_value(value if self._encode is None else self._encode(value))
 
     def encode_column(self, values: list[Any], /) -> list[Any] | None:
-        """The values where all of them are deeply immutable, else None."""
-        return values if set(map(type, values)) <= ATOMS else None
+        """The values where all of them are deeply immutable and written as they are, else None."""
+        return values if self._encode is None and set(map(type, values)) <= ATOMS else None
 
     def paths(self) -> list[str]:
         return []
 
+    def claim(self, owner: str) -> None:
+        """Tell the user's sink, if it wants to know, whose outputs it is going to get.
+
+        The owner is the same in every life on one data directory, and another on any other directory or sink.
+        """
+        if hasattr(self._sink, "claim"):
+            self._loop.submit(self._sink.claim, owner).result()
+
     def open(self, token: object | None, number: int, owned: bool) -> UserWriter:
         assert token is None or type(token) is bytes, token
-        has = self.call("resume", None if token is None else self._frames.value(token))
+        has = self.call("resume", None if token is None else self.frames.value(token))
         if has is not None and (type(has) is not int or has < 0):
             raise SinkError(f"{self.name}: resume() gives the number of the last output it has, or None, not {has!r}")
         if has is not None and has < number:
             raise OutputShortError(f"{self.name} has {has} outputs; at the checkpoint {number} were delivered")
-        return UserWriter(self, self._frames, number if has is None else has)
+        return UserWriter(self, self.frames, number if has is None else has)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the user's sink, in the sink's thread."""
@@ -222,6 +236,12 @@ class UserSink:
             raise failure(self.name, error) from error
         except Exception as error:
             raise SinkError(f"{self.name}: {method}() raised {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Let the user's sink let go of what it holds, if it wants to; what it raises then belongs to no output."""
+        function = getattr(self._sink, "close", None)
+        if function is not None:
+            self._loop.submit(function).exception()
 
 
 class UserWriter:
@@ -250,4 +270,4 @@ class UserWriter:
         """A sink of the user's own can't be asked what stands behind its last output."""
 
     def close(self) -> None:
-        pass
+        self._sink.close()

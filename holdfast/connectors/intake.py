@@ -22,7 +22,7 @@ from holdfast.core.connector import Undecodable
 from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.core.failures import error_text, value_text
 from holdfast.core.types import TypeRegistry
-from holdfast.core.values import codec_of, length_of
+from holdfast.core.values import codec_of, cut_images
 
 RESULT, FAILED, UNDECODABLE = 0, 1, 2
 LIVE_BLOCK_BYTES_MAX: Final = 1 << 18
@@ -58,8 +58,8 @@ class WithIntake:
         reader: Reader = self.source.open(partition, offset)
         return LiveReader(self, reader) if self.live else FiniteReader(self, reader)
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return length_of(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return cut_images(raw, start, size, together=1)
 
     def decode(self, raw: bytes) -> list[Any]:
         records: list[Any] = []
@@ -83,18 +83,22 @@ class WithIntake:
             return last[1]
         return [None] * len(records)
 
+    def _raw_of(self, raw: bytes, index: int) -> bytes:
+        """The bytes of one record of a block."""
+        start = 0
+        for _ in range(index):
+            start = self.source.cut(raw, start, 1)
+        return raw[start : self.source.cut(raw, start, 1)]
+
     # --- for the readers
 
     def begin(self, block: Block) -> Iterator[Callable[[], bytes]]:
         """Begin the call of each record of a block, as the iterator goes on; each gives its image when it is over."""
         records = self.source.decode(block.raw)
         times = self.source.times(records)
-        at = 0
         for index, record in enumerate(records):
             if type(record) is Undecodable:
-                end = self.source.cut(block.raw, index + 1)
-                at = self.source.cut(block.raw, index) if index else at
-                image = self.codec.encode([UNDECODABLE, block.raw[at:end], None])
+                image = self.codec.encode([UNDECODABLE, self._raw_of(block.raw, index), None])
                 yield lambda image=image: image  # type: ignore[misc]
             else:
                 time = None if times is None else times[index]

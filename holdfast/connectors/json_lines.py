@@ -24,7 +24,8 @@ from holdfast.core.connector import Undecodable
 class JsonLines(LineFiles):
     r"""Finite: the lines of files, each the value that its JSON text stands for.
 
-    A path may be a glob ("**" goes down folders). `time` gives a record's time in Unix milliseconds.
+    A path may be a glob ("**" goes down folders). `time` gives a record's time in Unix milliseconds. With `follow`
+    the files are live: what is appended to them is read as it comes, line by line, and they never end.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class JsonLines(LineFiles):
         *paths_or_globs: str | os.PathLike[str],
         encoding: str = "utf-8",
         time: Callable[[Any], int] | None = None,
+        follow: bool = False,
     ) -> None:
-        super().__init__(paths_or_globs, encoding, time)
+        super().__init__(paths_or_globs, encoding, time, follow=follow)
         # UTF-8 is what msgspec reads; of other encodings even ASCII would differ in what it refuses.
         decoder = msgspec.json.Decoder() if self.encoding == "utf-8" else None
         self._fast: Callable[[bytes], Any] | None = None if decoder is None else decoder.decode

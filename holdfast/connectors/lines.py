@@ -31,6 +31,16 @@ def cut(raw: bytes, start: int, size: int) -> int:
     return end or len(raw)
 
 
+def length_of(raw: bytes, count: int) -> int:
+    """Byte length of the first `count` lines of a raw block."""
+    end = end_of_lines(raw, count, 0, len(raw))
+    if end < 0:
+        if count_lines(raw, 0, len(raw)) != count:
+            raise ValueError(f"the block has fewer than {count} records")
+        return len(raw)
+    return end
+
+
 def end_of_lines(raw: bytes, count: int, start: int, stop: int) -> int:
     """Where the `count`-th line from `start` on ends, behind its newline; -1 if it has none before `stop`.
 

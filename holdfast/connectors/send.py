@@ -15,7 +15,7 @@ from holdfast.core.connector import Sent, Undecodable
 from holdfast.core.errors import ApplicationError, UsageError, ValueTypeError
 from holdfast.core.serial_order import ONLY_PARTITION
 from holdfast.core.types import TypeRegistry
-from holdfast.core.values import codec_of, length_of
+from holdfast.core.values import codec_of, cut_images
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -67,8 +67,8 @@ class Send(Generic[T]):
             return own
         return error
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return length_of(raw, _IMAGES * count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return cut_images(raw, start, size, together=_IMAGES)
 
     def decode(self, raw: bytes) -> list[T | Undecodable]:
         """The messages; those with an id as `Sent`, which the core unpacks before the first step."""

@@ -32,28 +32,15 @@ def raw_lines(raw: bytes) -> list[bytes]:
     return found
 
 
-class TextFile(LineFiles):
-    r"""Finite: the lines of files, each a str without its "\n".
+class TextDecoder:
+    """From the bytes of a block to its lines."""
 
-    A path may be a glob ("**" goes down folders). `time` gives a record's time in Unix milliseconds.
-    """
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+        self._at_once = decodes_at_once(encoding)
 
-    def __init__(
-        self,
-        *paths_or_globs: str | os.PathLike[str],
-        encoding: str = "utf-8",
-        time: Callable[[str], int] | None = None,
-    ) -> None:
-        super().__init__(paths_or_globs, encoding, time)
-        self._at_once = decodes_at_once(self.encoding)
-
-    def decode(self, raw: bytes) -> list[str | Undecodable]:
-        records = self._records(raw)
-        if self._times is not None:
-            self._times.mark(records, lambda index: raw_lines(raw)[index])
-        return records
-
-    def _records(self, raw: bytes) -> list[str | Undecodable]:
+    def records(self, raw: bytes) -> list[str | Undecodable]:
+        """The lines, each a str without its end."""
         if not self._at_once:
             return self._line_by_line(raw)
         try:
@@ -72,4 +59,28 @@ class TextFile(LineFiles):
                 records.append(line.decode(encoding))
             except ValueError as error:  # UnicodeDecodeError; a few codecs raise its parent
                 records.append(Undecodable(line, error))
+        return records
+
+
+class TextFile(LineFiles):
+    r"""Finite: the lines of files, each a str without its "\n".
+
+    A path may be a glob ("**" goes down folders). `time` gives a record's time in Unix milliseconds. With `follow`
+    the files are live: what is appended to them is read as it comes, line by line, and they never end.
+    """
+
+    def __init__(
+        self,
+        *paths_or_globs: str | os.PathLike[str],
+        encoding: str = "utf-8",
+        time: Callable[[str], int] | None = None,
+        follow: bool = False,
+    ) -> None:
+        super().__init__(paths_or_globs, encoding, time, follow=follow)
+        self._text = TextDecoder(self.encoding)
+
+    def decode(self, raw: bytes) -> list[str | Undecodable]:
+        records = self._text.records(raw)
+        if self._times is not None:
+            self._times.mark(records, lambda index: raw_lines(raw)[index])
         return records

@@ -54,15 +54,20 @@ def decode(image: bytes | memoryview, registry: TypeRegistry) -> object:
     return codec_of(registry).decode(image)
 
 
-def length_of(images: bytes, count: int) -> int:
-    """Byte length of the first `count` of images that stand one after the other."""
-    unpacker = unpacker_of(images, msgpack.ExtType)
-    try:
-        for _ in range(count):
+def cut_images(images: bytes, start: int, size: int, *, together: int) -> int:
+    """Where the whole groups of `together` images end that begin at `start` and take up to `size` bytes; behind one."""
+    unpacker = unpacker_of(images[start:], msgpack.ExtType)
+    length = 0
+    while start + length < len(images):
+        for _ in range(together):
             unpacker.skip()
-    except msgpack.OutOfData:
-        raise ValueError(f"there are fewer than {count} images") from None
-    return int(unpacker.tell())
+        end = int(unpacker.tell())
+        if length and end > size:
+            break
+        length = end
+        if length >= size:
+            break
+    return start + length
 
 
 def codec_of(registry: TypeRegistry) -> Codec:

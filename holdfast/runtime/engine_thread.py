@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from holdfast.connectors.contract import as_sink, as_source
+from holdfast.connectors.contract import UserSink, as_sink, as_source
 from holdfast.connectors.intake import with_intake
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
@@ -126,6 +126,7 @@ class EngineThread:
             registry = TypeRegistry(known, hints)
             bind(plan, registry)
             self.codec = codec_of(registry)
+            claim(plan, directory.state.identity().directory)
             self._live(plan, registry, directory)
         except (StorageError, DiskFullError):
             raise
@@ -256,6 +257,13 @@ def bind(plan: Plan, registry: TypeRegistry) -> None:
         step.source.bind(registry)
     for step in plan.sinks:
         step.sink.bind(registry)
+
+
+def claim(plan: Plan, directory: str) -> None:
+    """Tell the sinks that ask whose outputs they get: numbers of two data directories must not be mixed up."""
+    for step in plan.sinks:
+        if isinstance(step.sink, UserSink):
+            step.sink.claim(f"{directory} {step.name}")
 
 
 def may_contradict(record: Record | None, log_tail: int, started_from: object) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from holdfast.chaos import verdict
+from holdfast.chaos.campaign import Campaign
 from holdfast.chaos.catalogue import catalogue
 from holdfast.chaos.outputs import Violation
-from holdfast.chaos.campaign import Campaign
 from holdfast.chaos.verdict import Expected
 from holdfast.chaos.world import World
 from holdfast.core.epochs import EpochRow

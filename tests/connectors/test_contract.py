@@ -326,6 +326,38 @@ def test_outputs_for_a_users_sink_are_out_of_reach_of_later_changes() -> None:
     assert sink.encode_column([[1]]) is None
 
 
+class Shouting(Store):
+    """Has all that a sink may have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = ""
+        self.closed = 0
+
+    def encode(self, value: str) -> list[str]:
+        return [value.upper()]
+
+    def claim(self, owner: str) -> None:
+        self.owner = owner
+
+    def close(self) -> None:
+        self.closed += 1
+        raise OSError("it is gone already")
+
+
+def test_a_sink_may_encode_claim_and_close() -> None:
+    user = Shouting()
+    sink = as_sink(user)
+    assert isinstance(sink, UserSink)
+    assert sink.encode("a") == ["A"]
+    assert sink.encode_column(["a"]) is None
+    with pytest.raises(AttributeError):
+        sink.encode(1)
+    sink.claim("the owner")
+    sink.open(None, 0, False).close()
+    assert (user.owner, user.closed) == ("the owner", 1)
+
+
 # --- which is what
 
 

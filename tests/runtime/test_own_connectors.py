@@ -117,3 +117,32 @@ def test_a_sink_that_fails_stops_the_run_and_gets_the_rest_later(tmp_path: Path)
 
     assert outcome.error is None
     assert len(sink.outputs) == len(set(sink.outputs)) == 2 * RECORDS
+
+
+def test_a_sink_is_told_whose_outputs_it_gets_the_same_in_every_life_on_a_directory(tmp_path: Path) -> None:
+    owners = []
+
+    class Claiming(Store):
+        def claim(self, owner: str) -> None:
+            owners.append(owner)
+
+    sink = Claiming()
+    for data in ("one", "one", "other"):
+        run(build(Table(live=False), sink), tmp_path / data)
+
+    assert owners[0] == owners[1] != owners[2]
+    assert owners[0].endswith(" sink")
+
+
+def test_a_value_that_a_users_sink_cannot_encode_is_an_error_of_its_step(tmp_path: Path) -> None:
+    class Numbers(Store):
+        def encode(self, value: str) -> int:
+            return int(value)
+
+    sink = Numbers()
+    app = hf.Application("numbers", on_error="skip")
+    app.source(hf.sources.Memory(["1", "two", "3"])).sink(sink)
+    outcome = run(app, tmp_path / "data")
+
+    assert outcome.error is None
+    assert sink.outputs == [1, 3]  # type: ignore[comparison-overlap]
