@@ -1,4 +1,4 @@
-"""One member by itself: brought to where a test wants it, with the answers of a disk that does at once what it is told."""
+"""One member by itself, brought to where a test wants it; what its disk answers is given by the test."""
 
 from __future__ import annotations
 

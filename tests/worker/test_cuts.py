@@ -1,4 +1,4 @@
-"""Cuts: never replicated or sealed before it is true at every member, and never forgotten before a later one is sealed."""
+"""Cuts: never replicated or sealed too early, never forgotten before a later one is known to be sealed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts: a partition's records enter epochs in order and exactly once, whole rounds at a time where sources are finite."""
+"""Parts: records enter epochs in order and exactly once, whole rounds at a time where sources are finite."""
 
 from __future__ import annotations
 
