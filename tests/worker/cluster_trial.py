@@ -50,7 +50,7 @@ class Trial:
     """A cluster and what befalls it."""
 
     def __init__(
-        self, app: Application, random: Random, *, nodes: int, backups: int, faults: bool = True, **limits: int
+        self, app: Application, random: Random, *, nodes: int, backups: int, faults: bool = True, **limits: Any
     ) -> None:
         """`limits` are settings that are not to be drawn."""
         self.app = app

@@ -98,7 +98,6 @@ class Bench:
             orders += self.hear(chas.CursorRead(self.now, partition, cursor or Cursor()))
         return orders
 
-    @property
     def status(self) -> Status:
         """The last one told."""
         found: Status = [order.status for order in self.done if isinstance(order, cdo.SendStatus)][-1]

@@ -13,7 +13,12 @@ from holdfast.core.reference import Reference, RunStoppedError
 from holdfast.recovery.events import StopAsked
 from tests.worker.cluster_trial import STEPS_MAX, Trial
 from tests.zoo import identical
-from tests.zoo.case import time_of, timed
+from tests.zoo.case import timed
+
+
+def when(record: Any) -> int:
+    """The time that a record carries."""
+    return int(record[0])
 
 
 class Fault:
@@ -53,8 +58,8 @@ def two_branches(fault: Fault) -> Application:
         return ("brittle", message[1], ctx.time, sum(state))
 
     app = Application("branches")
-    one = app.source(sources.Memory(INPUTS["one"], time=time_of), name="one")
-    two = app.source(sources.Memory(INPUTS["two"], time=time_of), name="two")
+    one = app.source(sources.Memory(INPUTS["one"], time=when), name="one")
+    two = app.source(sources.Memory(INPUTS["two"], time=when), name="two")
     stream = one.merge(two)
     stream.key_by(lambda m: m[1] % 5).stateful(sound, state=list, on_timer=rung).sink(sinks.Memory(), name="sound")
     stream.key_by(lambda m: m[1] % 7).stateful(brittle, state=list, on_timer=rung).sink(sinks.Memory(), name="brittle")
@@ -73,7 +78,7 @@ def trial_of(fault: Fault, seed: int, *, nodes: int | None = None, **limits: int
     """Of many small epochs."""
     random = Random(seed)
     backups = random.choice([0, 1, 2])
-    limits = {"epoch_bytes_min": 16, "epoch_bytes_max": 64} | limits
+    limits = {"epoch_bytes_min": 16, "epoch_bytes_max": 64, **limits}
     return Trial(
         two_branches(fault), random, nodes=nodes or random.randint(2, 4), backups=backups, faults=False, **limits
     )
@@ -142,7 +147,8 @@ def test_rounds_that_an_earlier_life_of_the_coordinator_ordered_are_replaced(see
         if cluster.finish is not None:
             break
         cluster.step()
-        running = [p.member.running for p in cluster.processes.values() if p is not None and p.member.running]
+        processes = [process for process in cluster.processes.values() if process is not None]
+        running = [process.member.running for process in processes]
         under_way = any(own is not None and own.staging.pending is not None for own in running)
         if restarts < 5 and under_way and cluster.random.random() < 0.01:
             restarts += 1
