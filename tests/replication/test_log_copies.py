@@ -72,9 +72,10 @@ class CopiesMachine(RuleBasedStateMachine):
 
 
 TestCopies = CopiesMachine.TestCase
-TestCopies.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestCopies.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, derandomize=True, database=None)
 
 
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 9))
 def test_without_partitions_what_is_closed_and_synced_is_durable(epochs: int) -> None:
     copies = LogCopies(4, {}, {})

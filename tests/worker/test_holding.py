@@ -289,7 +289,9 @@ class HoldingsMachine(RuleBasedStateMachine):
 
 
 TestHoldings = HoldingsMachine.TestCase
-TestHoldings.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestHoldings.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, derandomize=True, database=None
+)
 
 
 # --- directed

@@ -329,6 +329,18 @@ def test_a_stop_ends_without_having_ended() -> None:
     assert [order.ended for order in orders if isinstance(order, do.Finish)] == [False]
 
 
+def test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = at_work(Bench())
+    monkeypatch.setattr(type(bench.member.running), "has_work", property(lambda self: True))
+    monkeypatch.setattr(type(bench.member.running), "_work", lambda self: [])
+    bench.hear(chas.LinkLost(0, "b"))
+
+    for _ in range(machine.PATIENCE_MS + 1):
+        bench.tick()
+
+    assert bench.status().lost == ("b",)
+
+
 def test_orders_of_another_generation_change_nothing() -> None:
     bench = at_work(Bench())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.epochs import Cursor
@@ -26,6 +26,7 @@ def block(partition: int, count: int, *, ended: bool = False, offset: Any = None
     return SourceRead(0, partition, b"x" * count, count, offset, ended)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5)), max_size=12), st.integers(0, 400))
 def test_every_record_enters_one_epoch_in_order(epochs: list[tuple[int, int]], length: int) -> None:
     parts = parts_of(cursors={0: Cursor(4, 10, "o", False, 7)})
