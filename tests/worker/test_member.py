@@ -11,7 +11,7 @@ from holdfast.core.epochs import Chunk, Cursor, LogEntry
 from holdfast.core.values import encode
 from holdfast.recovery.generation import Checkpoint
 from holdfast.recovery.messages import Announce, Ask, Order, Phase, Restart, Run
-from holdfast.replication.messages import Beat, LogCopied, LogHeld, Snapshot, Tokens, UpdateSet
+from holdfast.replication.messages import Beat, ImagesHeld, LogCopied, LogHeld, Snapshot, Tokens, UpdateSet
 from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
@@ -297,6 +297,15 @@ def test_a_snapshot_is_held_before_the_update_sets_that_follow_it() -> None:
     second = bench.messages(bench.peer("b", UpdateSet(1, ())))
 
     assert [getattr(message, "cut", None) for message in (*first, *second)] == [0, 1]
+
+
+def test_a_snapshot_is_held_once_its_last_part_is_here() -> None:
+    bench = Bench()
+    bench.fence(1)
+    bench.adopt(formation(1, nodes=("b", "a"), lacking=(("a", (0, 1)),), sink="b"))
+
+    assert ImagesHeld(0) not in bench.messages(bench.peer("b", Snapshot((0, 1), (), last=False)))
+    assert ImagesHeld(0) in bench.messages(bench.peer("b", Snapshot((0, 1), (), last=True)))
 
 
 def test_a_log_that_is_held_for_another_begins_with_what_is_kept_of_it() -> None:
