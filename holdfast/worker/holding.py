@@ -24,6 +24,7 @@ from holdfast.replication.routes import Routes
 from holdfast.replication.shadow import Image, Shadow
 
 VOID_STEP: Final = "$void"  # a chunk of it says of which ranges everything before it is void: its keys
+CHUNK_ROWS_MAX: Final = 4000  # of a snapshot: a message, and what is unpacked at once, must stay small
 Backups = tuple[str, ...]  # nodes, of one range
 
 
@@ -46,9 +47,7 @@ class CutChunks:
 class Holding:
     """Books, shadow and undo of one member."""
 
-    def __init__(
-        self, books: Mapping[str, Book], registry: TypeRegistry, routes: Routes, *, keeps_undo: bool
-    ) -> None:
+    def __init__(self, books: Mapping[str, Book], registry: TypeRegistry, routes: Routes, *, keeps_undo: bool) -> None:
         """Without `keeps_undo` (no range ever has a backup) every return goes to a checkpoint."""
         self.books = books
         self.registry = registry
@@ -58,6 +57,7 @@ class Holding:
         self.primaries: tuple[int, ...] = ()  # ranges whose messages are applied here
         self.shadowed: dict[str, tuple[int, ...]] = {}  # primary -> its ranges that are held here as backup
         self.lacking: set[int] = set()  # ranges to hold as backup whose snapshot has not come
+        self.arriving: set[int] = set()  # of them, those of which a part has come
         self.holders: Sequence[Holders] = ()
         self.keeps_undo = keeps_undo
         self.intervals: deque[Interval] = deque()
@@ -158,9 +158,7 @@ class Holding:
             return ()
         own = Remembered(self.primaries, self.intervals[0].cut, self.intervals[-1].cut)
         held = [
-            Remembered(
-                tuple(r for r in ranges if r not in self.lacking), self.shadow.base, self.shadow.tops[primary]
-            )
+            Remembered(tuple(r for r in ranges if r not in self.lacking), self.shadow.base, self.shadow.tops[primary])
             for primary, ranges in sorted(self.shadowed.items())
         ]
         return (own, *held)
@@ -213,7 +211,7 @@ class Holding:
         for number, holders in enumerate(self.holders):
             if node in holders.backups:
                 shadowed.setdefault(holders.primary, []).append(number)
-        self.lacking = set(formation.lacks(node))
+        self.lacking, self.arriving = set(formation.lacks(node)), set()
         self._change_roles(set(primaries), {r for ranges in shadowed.values() for r in ranges} - self.lacking)
         self.primaries = primaries
         self.shadowed = {primary: tuple(ranges) for primary, ranges in shadowed.items()}
@@ -252,9 +250,17 @@ class Holding:
             for lookup, entity in book.entities.items():
                 if self.routes.range_of(lookup) in wanted:
                     rows.add(entity)
+                    if len(rows) >= CHUNK_ROWS_MAX:
+                        chunks.append(self._pack(name, rows))
+                        rows = Rows(timed=book.timed)
             if len(rows):
                 chunks.append(self._pack(name, rows))
         return tuple(chunks)
+
+    def snapshot_parts(self, ranges: Iterable[int]) -> list[tuple[tuple[bytes, ...], bool]]:
+        """The same chunk by chunk, because one message of all could be too large to be sent; and which is the last."""
+        chunks = self.snapshot(ranges)
+        return [((chunk,), number == len(chunks)) for number, chunk in enumerate(chunks, 1)] or [((), True)]
 
     def shadow_at(self, cut: int) -> tuple[bytes, ...]:
         """Everything held as backup, as of a sealed cut that becomes the base."""
@@ -270,14 +276,25 @@ class Holding:
                 chunks.append(self._pack(name, rows))
         return tuple(chunks)
 
-    def take_snapshot(self, cut: int, ranges: Sequence[int], chunks: Sequence[bytes]) -> None:
-        """Ranges that were lacking are here, as of the generation's cut, before any update set of them."""
-        void = Rows()
-        void.keys, void.states = list(ranges), [None] * len(ranges)
-        self.chunks.append((cut, pack(VOID_STEP, void, self.registry)))
+    def take_snapshot(self, cut: int, ranges: Sequence[int], chunks: Sequence[bytes], *, last: bool) -> None:
+        """Ranges that were lacking come, as of the generation's cut; with the last part, and not before, they are here.
+
+        No update set of them comes before that.
+        """
+        if not self.arriving.issuperset(ranges):
+            self.arriving.update(ranges)
+            self.chunks.append((cut, void_of(ranges, self.registry)))
         # In memory there is nothing to void: what was held of them was dropped when the generation began. (Update sets
         # of other primaries may wait above the base by now.)
         for chunk in chunks:
             self.chunks.append((cut, chunk))
             self.shadow.put(chunk)
-        self.lacking -= set(ranges)
+        if last:
+            self.lacking -= set(ranges)
+
+
+def void_of(ranges: Sequence[int], registry: TypeRegistry) -> bytes:
+    """A chunk behind which nothing counts that stands before it of these ranges."""
+    rows = Rows()
+    rows.keys, rows.states = list(ranges), [None] * len(ranges)
+    return pack(VOID_STEP, rows, registry)

@@ -43,6 +43,7 @@ from holdfast.worker.staging import Staging
 from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
+PATIENCE_MS: Final = 10  # how long it may be left unsaid how far a member has got
 EARLY_MAX: Final = 10_000  # messages kept of a generation that is not adopted here yet; more, and its link breaks
 
 
@@ -75,6 +76,7 @@ class Member:
         self.finished = False
         self._status = Status("", 0, 0, Phase.JOIN, 0, 0)
         self._said = 0
+        self._told_at = 0
         self._owes = False  # perhaps there is something to say of how far it has got
 
     def handle(self, event: Any) -> Orders:
@@ -88,8 +90,11 @@ class Member:
         self._owes = self.running is not None
         if self.running is not None:
             orders += self.running.advance(event.now, ticked=ticked)
-            # What only says how far it has got waits until nothing else has happened.
-            self._owes = not ticked or self.running.has_work
+            # What only says how far it has got waits until nothing else has happened; but not for long: a member that
+            # always has work would never tell that its part of a checkpoint is whole.
+            self._owes = (not ticked or self.running.has_work) and event.now - self._told_at < PATIENCE_MS
+            if not self._owes:
+                self._told_at = event.now
             orders += self.running.flush(beats=not self._owes)
         return orders if self._owes and self.phase is self._status.phase else orders + self._tell()
 

@@ -111,7 +111,8 @@ class Running:
             wanted = [r for r in self.formation.lacks(node) if self.holding.holders[r].primary == self.node]
             if wanted:
                 lacking.append(node)
-                self._send(node, messages.Snapshot(tuple(wanted), self.holding.snapshot(wanted), last=True))
+                for part, last in self.holding.snapshot_parts(wanted):
+                    self._send(node, messages.Snapshot(tuple(wanted), part, last))
         self.cuts.expect(backups, lacking)
         packed = tuple((sink, number, self._pack(token)) for sink, (number, token) in sorted(tokens.items()))
         self._tell_all(messages.Tokens(self.formation.cut, self.stages.time, packed))
@@ -154,9 +155,7 @@ class Running:
         return orders
 
     def _note_reached(self, node: str, reached: Reached) -> None:
-        self.progress.advance(
-            node, durable=reached.durable, replicated=reached.replicated, delivered=reached.delivered
-        )
+        self.progress.advance(node, durable=reached.durable, replicated=reached.replicated, delivered=reached.delivered)
         self.dues[node] = reached.due
         self.flow.opened_to = max(self.flow.opened_to, reached.closed)
 
@@ -178,7 +177,7 @@ class Running:
             case messages.LogCopied():
                 return [*self.logs.copied(message)]
             case messages.Snapshot():
-                self.holding.take_snapshot(self.formation.cut, message.ranges, message.chunks)
+                self.holding.take_snapshot(self.formation.cut, message.ranges, message.chunks, last=message.last)
                 if message.last:
                     self._send(sender, messages.ImagesHeld(self.formation.cut))
             case messages.UpdateSet():

@@ -20,7 +20,7 @@ from holdfast.worker.checkpoint import SINK_STEP
 from holdfast.worker.cluster_effects import ClusterEffect, PrepareCheckpoint
 from holdfast.worker.cuts import Token
 from holdfast.worker.effects import CompleteCheckpoint, Effect, StageChunks, SyncSinks
-from holdfast.worker.holding import VOID_STEP, Holding
+from holdfast.worker.holding import Holding, void_of
 from holdfast.worker.member_record import MemberRecord
 
 BYTES_FREE: Final = 4 * 1024 * 1024  # on disk before writing everything anew is worth a thought
@@ -101,7 +101,8 @@ class Staging:
             chunks = [*self.holding.chunks_upto(pending.cut)]
             base, since = self.bytes_of_base, self.bytes_since + sum(map(len, chunks))
         else:
-            chunks = [self._void(), *pending.everything, *self.holding.shadow_at(pending.cut)]
+            void = void_of(self.holding.ranges, self.registry)
+            chunks = [void, *pending.everything, *self.holding.shadow_at(pending.cut)]
             base, since, drop = sum(map(len, chunks)), 0, pending.number
         rows = Rows()
         for sink, token in sorted(tokens.items()):
@@ -116,12 +117,6 @@ class Staging:
         pending.synced = not own_sinks
         orders: Orders = [StageChunks(pending.number, tuple(chunks))]
         return orders if pending.synced else [*orders, SyncSinks(pending.cut)]
-
-    def _void(self) -> bytes:
-        rows = Rows()
-        rows.keys = list(self.holding.ranges)
-        rows.states = [None] * len(rows.keys)
-        return pack(VOID_STEP, rows, self.registry)
 
     # --- answers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.keys import canonical, key_hash, lookup, range_of
@@ -28,6 +28,7 @@ def column_of(user_keys: list[Any]) -> Column:
     return column
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.lists(USER_KEYS, max_size=30), st.permutations(OWNERS))
 def test_a_column_is_split_by_owner_in_order_and_nothing_is_lost(user_keys: list[Any], owners: list[str]) -> None:
     routes = Routes(4)

@@ -105,7 +105,7 @@ class ShadowMachine(RuleBasedStateMachine):
 
 
 TestShadow = ShadowMachine.TestCase
-TestShadow.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestShadow.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, derandomize=True, database=None)
 
 
 def test_a_later_update_set_replaces_what_an_earlier_one_held() -> None:

@@ -8,6 +8,7 @@ must be the reference's.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -48,7 +49,10 @@ def draw_settings(random: Random, backups: int) -> Settings:
 class Trial:
     """A cluster and what befalls it."""
 
-    def __init__(self, app: Application, random: Random, *, nodes: int, backups: int, faults: bool = True) -> None:
+    def __init__(
+        self, app: Application, random: Random, *, nodes: int, backups: int, faults: bool = True, **limits: Any
+    ) -> None:
+        """`limits` are settings that are not to be drawn."""
         self.app = app
         self.random = random
         self.registry = TypeRegistry()
@@ -66,7 +70,7 @@ class Trial:
             collect_ms=200,
             waiting_ms=300,
         )
-        settings = draw_settings(random, backups)
+        settings = replace(draw_settings(random, backups), **limits)
         self.cluster = Cluster(app, self.registry, settings, lambda: Coordinator(config), nodes, random)
         self.budget = {
             name: random.choice([0, 0, 1, 2, 4]) if faults else 0

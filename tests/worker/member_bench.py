@@ -1,4 +1,4 @@
-"""One member by itself: brought to where a test wants it, with the answers of a disk that does at once what it is told."""
+"""One member by itself, brought to where a test wants it; what its disk answers is given by the test."""
 
 from __future__ import annotations
 
@@ -98,7 +98,6 @@ class Bench:
             orders += self.hear(chas.CursorRead(self.now, partition, cursor or Cursor()))
         return orders
 
-    @property
     def status(self) -> Status:
         """The last one told."""
         found: Status = [order.status for order in self.done if isinstance(order, cdo.SendStatus)][-1]

@@ -11,12 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from holdfast.core.entities import Book, Rows
-from holdfast.core.images import pack, unpack
+from holdfast.core.entities import Book
+from holdfast.core.images import unpack
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation, Holders, Layout, Member
 from holdfast.replication.routes import Routes
-from holdfast.worker.holding import VOID_STEP, Holding
+from holdfast.worker import holding as module
+from holdfast.worker.holding import VOID_STEP, Holding, void_of
 
 NODES = ("a", "b", "c")
 RANGES = 4
@@ -107,13 +108,15 @@ class HoldingsMachine(RuleBasedStateMachine):
             for other in NODES:
                 wanted = [n for n in lacking[other] if ranges[n].primary == node]
                 if wanted:
-                    chunks = holding.snapshot(wanted)
-                    self.send(node, other, self.snapshot_of(other, self.epoch, wanted, chunks))
+                    for chunks, last in holding.snapshot_parts(wanted):
+                        self.send(node, other, self.snapshot_of(other, self.epoch, wanted, chunks, last=last))
         self.at_cut = {self.epoch: dict(self.now)}
         self.sealed = self.epoch
 
-    def snapshot_of(self, node: str, cut: int, ranges: list[int], chunks: tuple[bytes, ...]) -> Callable[[], None]:
-        return lambda: self.holdings[node].take_snapshot(cut, ranges, chunks)
+    def snapshot_of(
+        self, node: str, cut: int, ranges: list[int], chunks: tuple[bytes, ...], *, last: bool
+    ) -> Callable[[], None]:
+        return lambda: self.holdings[node].take_snapshot(cut, ranges, chunks, last=last)
 
     def update_of(self, node: str, sender: str, cut: int, chunks: tuple[bytes, ...]) -> Callable[[], None]:
         return lambda: self.holdings[node].take(sender, cut, chunks)
@@ -201,11 +204,7 @@ class HoldingsMachine(RuleBasedStateMachine):
         self.seal()
         for node, own in self.holdings.items():
             if anew:
-                rows = Rows()
-                rows.keys = list(own.ranges)
-                rows.states = [None] * len(own.ranges)
-                void = pack(VOID_STEP, rows, own.registry)
-                self.disks[node] += [void, *images[node], *own.shadow_at(at)]
+                self.disks[node] += [void_of(own.ranges, own.registry), *images[node], *own.shadow_at(at)]
             else:
                 self.disks[node] += own.chunks_upto(at)
             own.written(at)
@@ -270,7 +269,8 @@ class HoldingsMachine(RuleBasedStateMachine):
     def shadows_stand_at_their_base(self) -> None:
         for own in self.holdings.values():
             held = {n for ranges in own.shadowed.values() for n in ranges} - own.lacking
-            assert in_shadow(own) == self.part(self.at_cut[own.shadow.base], held)
+            assert self.part(in_shadow(own), held) == self.part(self.at_cut[own.shadow.base], held)
+            assert self.part(in_shadow(own), held | own.arriving) == in_shadow(own)
 
     @invariant()
     def timers_ring_where_they_are_set(self) -> None:
@@ -289,7 +289,9 @@ class HoldingsMachine(RuleBasedStateMachine):
 
 
 TestHoldings = HoldingsMachine.TestCase
-TestHoldings.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestHoldings.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, derandomize=True, database=None
+)
 
 
 # --- directed
@@ -307,7 +309,7 @@ def both(cut: int = 0, *, lacking: bool = False, keeps_undo: bool = True) -> tup
 
 def test_a_backup_on_the_way_gets_update_sets_although_no_backups_are_wanted() -> None:
     first, second = both(lacking=True, keeps_undo=False)
-    second.take_snapshot(0, range(RANGES), first.snapshot(range(RANGES)))
+    second.take_snapshot(0, range(RANGES), first.snapshot(range(RANGES)), last=True)
     touched(first.books["plain"], 1).state.append(5)
 
     second.take("a", 1, first.cut(1).by_backup["b"])
@@ -323,10 +325,27 @@ def test_a_snapshot_may_come_after_update_sets_of_other_primaries() -> None:
     holding.begin(formation, "c")
     holding.take("a", 1, ())
 
-    holding.take_snapshot(0, [1, 2, 3], ())
+    holding.take_snapshot(0, [1, 2, 3], (), last=True)
 
     assert holding.lacking == set()
     assert [unpack(chunk, holding.registry).step for _, chunk in holding.chunks] == [VOID_STEP]
+
+
+def test_a_snapshot_in_parts_counts_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS_MAX", 2)
+    first, second = both(lacking=True)
+    for key in range(5):
+        touched(first.books["plain"], key).state.append(key)
+    parts = first.snapshot_parts(range(RANGES))
+    assert len(parts) == 3
+
+    for chunks, last in parts:
+        assert len(second.lacking) == RANGES
+        second.take_snapshot(0, range(RANGES), chunks, last=last)
+
+    assert second.lacking == set()
+    assert len(in_shadow(second)) == 5
+    assert [unpack(chunk, second.registry).step for _, chunk in second.chunks] == [VOID_STEP] + ["plain"] * 3
 
 
 def test_memory_is_not_offered_of_ranges_that_are_still_lacking() -> None:

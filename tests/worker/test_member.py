@@ -11,7 +11,7 @@ from holdfast.core.epochs import Chunk, Cursor, LogEntry
 from holdfast.core.values import encode
 from holdfast.recovery.generation import Checkpoint
 from holdfast.recovery.messages import Announce, Ask, Order, Phase, Restart, Run
-from holdfast.replication.messages import Beat, LogCopied, LogHeld, Snapshot, Tokens, UpdateSet
+from holdfast.replication.messages import Beat, ImagesHeld, LogCopied, LogHeld, Snapshot, Tokens, UpdateSet
 from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
@@ -36,24 +36,25 @@ def at_work(bench: Bench, number: int = 1, **more: Any) -> Bench:
 
 def test_a_member_that_just_started_reports_at_once_when_asked() -> None:
     bench = Bench()
-    assert bench.status.phase is Phase.JOIN
+    assert bench.status().phase is Phase.JOIN
 
     assert kinds(bench.order(Ask(3))) == []
 
-    assert (bench.status.phase, bench.status.promised) == (Phase.FENCED, 3)
-    assert bench.status.report is not None
+    assert (bench.status().phase, bench.status().promised) == (Phase.FENCED, 3)
+    assert bench.status().report is not None
 
 
 def test_a_member_at_work_reports_only_once_its_writers_are_idle() -> None:
     bench = at_work(Bench())
 
     assert kinds(bench.order(Ask(2))) == [cdo.Quiesce]
-    assert bench.status.report is None
+    assert bench.status().report is None
     assert kinds(bench.order(Ask(3))) == []
-    assert bench.status.report is None
+    assert bench.status().report is None
     bench.hear(chas.Quiet(0, NOTHING))
-    assert bench.status.report is not None
-    assert bench.status.report.promise == 3
+    report = bench.status().report
+    assert report is not None
+    assert report.promise == 3
 
 
 def test_a_promise_is_not_taken_back() -> None:
@@ -61,9 +62,9 @@ def test_a_promise_is_not_taken_back() -> None:
     bench.order(Ask(5))
 
     bench.order(Ask(4))
-    assert bench.status.promised == 5
+    assert bench.status().promised == 5
     assert kinds(bench.order(Announce(formation(4)))) == []
-    assert bench.status.phase is Phase.FENCED
+    assert bench.status().phase is Phase.FENCED
 
 
 def test_who_has_promised_takes_nothing_of_the_generation_before_and_says_nothing_in_it() -> None:
@@ -83,26 +84,26 @@ def test_who_has_promised_takes_nothing_of_the_generation_before_and_says_nothin
 def test_orders_for_another_life_and_old_orders_are_ignored() -> None:
     bench = Bench()
     bench.order(Ask(2), incarnation=7)
-    assert bench.status.promised == 0
+    assert bench.status().promised == 0
     bench.number = 10
     bench.order(Ask(2))
 
     bench.hear(chas.Ordered(0, Order(1, 5, Restart())))
 
     assert not bench.member.finished
-    assert bench.status.heard == 11
+    assert bench.status().heard == 11
 
 
 def test_an_order_that_comes_again_is_answered_again_because_the_answer_may_be_lost() -> None:
     bench = Bench()
     bench.order(Ask(2))
-    before = bench.status
+    before = bench.status()
 
     orders = bench.hear(chas.Ordered(0, Order(1, bench.number, Ask(2))))
 
     assert [type(order) for order in orders] == [cdo.SendStatus]
-    assert bench.status == replace(before, number=bench.status.number)
-    assert bench.status.number > before.number
+    assert bench.status() == replace(before, number=bench.status().number)
+    assert bench.status().number > before.number
 
 
 def test_what_has_not_changed_is_not_told_again() -> None:
@@ -120,9 +121,9 @@ def test_nothing_is_done_in_a_generation_before_it_is_on_the_disk() -> None:
     bench.fence(1)
 
     assert kinds(bench.order(Announce(formation(1)))) == [cdo.AdoptFormation]
-    assert bench.status.phase is Phase.ADOPT
+    assert bench.status().phase is Phase.ADOPT
     assert kinds(bench.hear(chas.Adopted(0, 1))) == [do.OpenSink, cdo.ReadCursor]
-    assert bench.status.phase is Phase.RUN
+    assert bench.status().phase is Phase.RUN
 
 
 def test_a_member_that_is_not_named_starts_as_a_new_incarnation() -> None:
@@ -185,7 +186,7 @@ def test_early_messages_beyond_what_can_be_kept_break_the_link(monkeypatch: pyte
     bench.peer("b", Beat(), generation=2)
     bench.hear(has.Ticked(0))
 
-    assert bench.status.lost == ("b",)
+    assert bench.status().lost == ("b",)
 
 
 def test_a_lost_connection_is_told() -> None:
@@ -194,7 +195,7 @@ def test_a_lost_connection_is_told() -> None:
     bench.hear(chas.LinkLost(0, "b"))
     bench.hear(has.Ticked(0))
 
-    assert bench.status.lost == ("b",)
+    assert bench.status().lost == ("b",)
 
 
 # --- what it returns to
@@ -215,8 +216,9 @@ def worked(bench: Bench, cut: int) -> Bench:
 def test_what_was_remembered_is_returned_to() -> None:
     bench = worked(Bench(), 3)
     bench.fence(2)
-    assert bench.status.report is not None
-    assert bench.status.report.memory[0].top == 3
+    report = bench.status().report
+    assert report is not None
+    assert report.memory[0].top == 3
 
     orders = bench.adopt(formation(2, nodes=("a",), cut=3, in_memory=True))
 
@@ -233,7 +235,7 @@ def test_the_memory_of_a_member_that_was_away_is_of_another_past() -> None:
 
     bench.adopt(told)
 
-    assert bench.status.phase is Phase.RUN
+    assert bench.status().phase is Phase.RUN
     assert bench.member.holding is not None
     assert bench.member.holding.books["count"].in_memory == 0
     assert bench.member.holding.chunks_upto(9) == ()
@@ -268,8 +270,9 @@ def test_a_prepared_checkpoint_that_counts_by_now_is_completed_before_the_return
     record = MemberRecord(8, 5, None, 0, 1, False, (0, 1), 0, 0)
     bench = Bench(found=replace(NOTHING, adopted=1, prepared=(8, record.pack())))
     bench.fence(2)
-    assert bench.status.report is not None
-    assert bench.status.report.prepared == record.on_disk
+    report = bench.status().report
+    assert report is not None
+    assert report.prepared == record.on_disk
     checkpoint = Checkpoint(8, 5, None, (("a", (0, 1)),))
     bench.order(Announce(formation(2, cut=5, checkpoint=checkpoint)))
 
@@ -296,6 +299,15 @@ def test_a_snapshot_is_held_before_the_update_sets_that_follow_it() -> None:
     assert [getattr(message, "cut", None) for message in (*first, *second)] == [0, 1]
 
 
+def test_a_snapshot_is_held_once_its_last_part_is_here() -> None:
+    bench = Bench()
+    bench.fence(1)
+    bench.adopt(formation(1, nodes=("b", "a"), lacking=(("a", (0, 1)),), sink="b"))
+
+    assert ImagesHeld(0) not in bench.messages(bench.peer("b", Snapshot((0, 1), (), last=False)))
+    assert ImagesHeld(0) in bench.messages(bench.peer("b", Snapshot((0, 1), (), last=True)))
+
+
 def test_a_log_that_is_held_for_another_begins_with_what_is_kept_of_it() -> None:
     bench = Bench()
     bench.fence(1)
@@ -314,7 +326,7 @@ def test_finishing_is_told_and_nothing_follows() -> None:
     orders = bench.order(Run(1, finish=True))
 
     assert [order for order in orders if isinstance(order, do.Finish)] == [do.Finish(None, ended=True)]
-    assert bench.status.phase is Phase.OVER
+    assert bench.status().phase is Phase.OVER
     assert bench.tick() == []
 
 
@@ -324,6 +336,18 @@ def test_a_stop_ends_without_having_ended() -> None:
     orders = bench.order(Run(1, stopping=True, finish=True))
 
     assert [order.ended for order in orders if isinstance(order, do.Finish)] == [False]
+
+
+def test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = at_work(Bench())
+    monkeypatch.setattr(type(bench.member.running), "has_work", property(lambda self: True))
+    monkeypatch.setattr(type(bench.member.running), "_work", lambda self: [])
+    bench.hear(chas.LinkLost(0, "b"))
+
+    for _ in range(machine.PATIENCE_MS + 1):
+        bench.tick()
+
+    assert bench.status().lost == ("b",)
 
 
 def test_orders_of_another_generation_change_nothing() -> None:
@@ -339,15 +363,15 @@ def test_what_lies_between_the_checkpoint_and_the_cut_counts_as_changed() -> Non
     bench = worked(Bench(), 3)
     bench.fence(2)
     bench.adopt(formation(2, nodes=("a",), cut=3, in_memory=True))
-    assert bench.status.changed
+    assert bench.status().changed
 
     fresh = at_work(Bench())
-    assert not fresh.status.changed
+    assert not fresh.status().changed
 
 
 def test_an_ended_partition_is_told_once_its_cursor_is_known() -> None:
     bench = at_work(Bench(), nodes=("a",))
-    assert not bench.status.ended
+    assert not bench.status().ended
     bench.answer_cursors(Cursor(0, 3, None, True, 0))
     bench.hear(has.Ticked(0))
-    assert bench.status.ended
+    assert bench.status().ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.epochs import Chunk, Cursor, LogEntry
@@ -14,6 +14,7 @@ def entry(epoch: int, partition: int) -> LogEntry:
     return LogEntry(epoch, 1, 0, Chunk(partition, 0, 1, 0, None, False, b""))
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
     st.dictionaries(st.integers(0, 2), st.sets(st.integers(1, 12)), max_size=3),
     st.integers(0, 6),
