@@ -114,7 +114,7 @@ class ClusterInvariants:
             if machine.incarnation == member.incarnation and machine.holding is not None and machine.cuts is not None:
                 stayed.append(machine)
         sealed = max((m.cuts.sealed for m in stayed if m.cuts is not None and _took_part(m, before)), default=0)
-        if formation.cut >= max(sealed, before.cut) or formation.cut >= sealed and not formation.in_memory:
+        if formation.cut >= max(sealed, before.cut) or (formation.cut >= sealed and not formation.in_memory):
             return
         remembered = {
             number

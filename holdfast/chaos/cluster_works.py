@@ -79,7 +79,7 @@ class Install(LogWork[cluster_effects.InstallLog]):
 class AppendEntries(LogWork[cluster_effects.AppendEntries]):
     """Log entries; what has arrived while the last commit ran is one commit."""
 
-    __slots__ = ("entries", "_ticket")
+    __slots__ = ("_ticket", "entries")
 
     def __init__(
         self, order: cluster_effects.AppendEntries, log: MemoryPartitionLog, counters: Counters

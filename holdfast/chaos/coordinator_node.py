@@ -18,7 +18,7 @@ from holdfast.chaos.trace import Trace
 from holdfast.recovery import effects, events
 from holdfast.recovery.coordinator import Coordinator
 from holdfast.recovery.events import Kept
-from holdfast.recovery.wire import unpack_kept, pack_kept
+from holdfast.recovery.wire import pack_kept, unpack_kept
 from holdfast.storage.memory_coordinator_store import MemoryCoordinatorStore
 from holdfast.storage.memory_disk import MemoryDisk
 

@@ -15,7 +15,8 @@ import trio
 from holdfast.cli import loading
 from holdfast.cli.scratch import RunOutcome
 from holdfast.core.application import Application
-from holdfast.core.errors import UsageError
+from holdfast.core.connector import is_live
+from holdfast.core.errors import ProcessingError, UsageError
 from holdfast.runtime.capture import capture
 from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
@@ -39,13 +40,14 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
         accept_code=arguments.accept_code,
         debug=arguments.debug,
         capture=arguments.capture,
-        seconds=arguments.seconds,
+        seconds=arguments.seconds if any(is_live(step.source) for step in app.sources) else None,
         report=report,
     )
     supervisor = Supervisor(options)
     code = supervisor.run()
     if arguments.capture is not None and not (arguments.capture / "outcome.json").exists():
-        RunOutcome("", "", code).write(arguments.capture / "outcome.json")
+        error = ProcessingError.__name__ if code else ""
+        RunOutcome(error, "the cluster stopped" if code else "", code).write(arguments.capture / "outcome.json")
     if code == 0 and supervisor.signal is not None:
         return 128 + supervisor.signal
     return code

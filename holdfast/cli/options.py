@@ -114,6 +114,8 @@ def check_later(arguments: argparse.Namespace) -> None:
             f"--backups {arguments.backups}: every copy lies on another worker, so this takes --workers "
             f"{arguments.backups + 1} or more"
         )
+    if arguments.workers > 1 and arguments.command == "chaos":
+        raise UsageError("chaos kills a single worker in this release; --workers comes later")
     usual = "both" if arguments.backups else "disk"
     if arguments.durability not in (None, usual):
         raise UsageError(f"--durability {arguments.durability}: comes later; it is {usual!r} here")

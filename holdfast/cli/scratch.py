@@ -49,6 +49,8 @@ class Scratch:
     target: tuple[str, ...]  # APP, or nothing where the program is the application
     debug: bool
     seconds: float
+    workers: int = 1
+    backups: int = 0
 
     @property
     def data(self) -> Path:
@@ -74,6 +76,7 @@ class Scratch:
     ) -> subprocess.Popen[bytes]:
         """Start the captured run; it goes on where the one before was killed."""
         arguments = ["--data", str(self.data), "--capture", str(self.folder), "--seconds", str(self.seconds)]
+        arguments += ["--workers", str(self.workers), "--backups", str(self.backups)]
         seed = {"PYTHONHASHSEED": interpreter.HASH_SEED}
         return self._start("run", arguments, seed | dict(environment or {}), quiet=quiet)
 
@@ -109,7 +112,8 @@ def scratch(arguments: argparse.Namespace) -> Iterator[Scratch]:
     folder.mkdir(parents=True, exist_ok=True)
     target = () if getattr(arguments, "app", None) is None else (arguments.app,)
     seconds = LIVE_SECONDS if arguments.seconds is None else arguments.seconds
-    made = Scratch(folder.absolute(), arguments.program, target, arguments.debug, seconds)
+    cluster = (arguments.workers, arguments.backups)
+    made = Scratch(folder.absolute(), arguments.program, target, arguments.debug, seconds, *cluster)
     made.clear()
     try:
         yield made

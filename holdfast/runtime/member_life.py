@@ -34,7 +34,7 @@ IDLE_SECONDS = 0.1  # … and at all: cuts, alarms and checkpoints become due by
 # What waits in the inbox and is no answer to an order.
 STAYING = (
     *(BaseException, SourceFailed),
-    *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost),
+    *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost, cluster_events.LineMade),
 )
 
 Send = Callable[[cluster_effects.SendPeer | cluster_effects.SendStatus], None]

@@ -16,6 +16,7 @@ from holdfast.core.epochs import EpochRow
 from holdfast.core.plan import Plan
 from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry
+from holdfast.runtime.cluster_recorded import epoch_table
 from holdfast.runtime.engine_thread import bind, known_types
 from holdfast.runtime.intake import FiniteIntake
 from holdfast.runtime.ledger import Ledger
@@ -44,13 +45,14 @@ class Recorded:
 def recorded(data: Path, app: Application) -> Recorded:
     """Read what the run in this data directory was given."""
     plan = Plan(app)
-    with DataDirectory.open(data, create=False) as directory:
+    own = data / "application" if (data / "application").is_dir() else data
+    with DataDirectory.open(own, create=False) as directory:
         ledger = Ledger.read(directory.state)
         assert ledger is not None, "a run that has ended knows its application"
         hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
         registry = TypeRegistry(known_types(plan), hints)
         bind(plan, registry)
-        epochs = list(directory.log.rows())
+        epochs = list(directory.log.rows()) if own == data else epoch_table(data, len(ledger.partitions))
         counts = [0] * len(ledger.partitions)
         for row in epochs:
             for partition, count, _, _ in row.parts:

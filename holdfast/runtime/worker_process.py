@@ -39,7 +39,7 @@ from holdfast.runtime.transport.question import ask
 from holdfast.storage.directory import DataDirectory
 from holdfast.worker import cluster_effects, effects
 from holdfast.worker.cluster_effects import SendPeer, SendStatus
-from holdfast.worker.cluster_events import Ordered, PeerSent
+from holdfast.worker.cluster_events import LineMade, Ordered, PeerSent
 from holdfast.worker.member import Member
 from holdfast.worker.settings import Settings
 
@@ -98,12 +98,14 @@ class WorkerProcess:
 
     async def _setup(self) -> ClusterSetup:
         """Ask until the coordinator answers."""
-        options = self._options
+        options, said = self._options, ""
         while True:
             try:
                 return ClusterSetup.unpack(await ask(options.coordinator, options.secrets, SETUP, options.limits))
             except UsageError as error:
-                options.report(f"waiting for the coordinator at {options.coordinator}: {error}")
+                if str(error) != said:
+                    said = str(error)
+                    options.report(f"waiting for the coordinator at {options.coordinator}: {said}")
                 await trio.sleep(ASK_AGAIN_SECONDS)
 
     def _check(self, plan: Plan, setup: ClusterSetup) -> list[tuple[Any, str]]:
@@ -134,6 +136,7 @@ class WorkerProcess:
             peers: list[Peers] = []
 
             def joined(cluster: str) -> None:
+                inbox.put(LineMade(now()))
                 if not peers:
                     links = Peers(
                         *(replace(own, cluster=cluster), options.secrets, options.limits),

@@ -41,6 +41,13 @@ class Ordered:
 
 
 @dataclass(frozen=True, slots=True)
+class LineMade:
+    """The connection to the coordinator was made, perhaps again: what was said before may be lost."""
+
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeerSent:
     """A message of another worker has come; perhaps an old one, or the same again."""
 
@@ -110,6 +117,7 @@ class CheckpointPrepared:
 ClusterEvent = (
     Booted
     | Ordered
+    | LineMade
     | PeerSent
     | LinkLost
     | Quiet

@@ -36,10 +36,11 @@ from holdfast.worker.cuts import Cuts, Token
 from holdfast.worker.effects import CompleteCheckpoint, Effect, Finish, ReadChunks
 from holdfast.worker.holding import Holding
 from holdfast.worker.member_record import MemberRecord
-from holdfast.worker.running import Running, Standing
+from holdfast.worker.running import Running
 from holdfast.worker.settings import Settings
 from holdfast.worker.stages import Stages
 from holdfast.worker.staging import Staging
+from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
 EARLY_MAX: Final = 10_000  # messages kept of a generation that is not adopted here yet; more, and its link breaks
@@ -74,6 +75,7 @@ class Member:
         self.finished = False
         self._status = Status("", 0, 0, Phase.JOIN, 0, 0)
         self._said = 0
+        self._owes = False  # perhaps there is something to say of how far it has got
 
     def handle(self, event: Any) -> Orders:
         """The only entrance. Returns orders to be carried out in their order."""
@@ -82,10 +84,14 @@ class Member:
         orders = self._dispatch(event)
         if any(isinstance(order, Finish | cluster_effects.Restart) for order in orders):
             return orders
+        ticked = isinstance(event, events.Ticked)
+        self._owes = self.running is not None
         if self.running is not None:
-            orders += self.running.advance(event.now, ticked=isinstance(event, events.Ticked))
-            orders += self.running.flush()
-        return orders + self._tell()
+            orders += self.running.advance(event.now, ticked=ticked)
+            # What only says how far it has got waits until nothing else has happened.
+            self._owes = not ticked or self.running.has_work
+            orders += self.running.flush(beats=not self._owes)
+        return orders if self._owes and self.phase is self._status.phase else orders + self._tell()
 
     def _dispatch(self, event: Any) -> Orders:
         match event:
@@ -100,6 +106,9 @@ class Member:
             case cluster_events.LinkLost():
                 if self.running is not None:
                     self.running.links.lose(event.node)
+                return []
+            case cluster_events.LineMade():
+                self._said += 1  # what was said on the line before may be lost, or not count any more
                 return []
             case cluster_events.Quiet():
                 if self.phase is Phase.FENCED:
@@ -308,26 +317,25 @@ class Member:
     # --- what it tells the coordinator
 
     def _tell(self) -> Orders:
-        if replace(self._made_status(), number=self._said) == self._status:
+        if self._made_status(self._said) == self._status:
             return []
         return [SendStatus(self._renewed())]
 
     def _renewed(self) -> Status:
         self._said += 1
-        self._status = replace(self._made_status(), number=self._said)
+        self._status = self._made_status(self._said)
         return self._status
 
-    def _made_status(self) -> Status:
+    def _made_status(self, number: int) -> Status:
         running = self.running
         generation = self.formation.number if self.formation is not None else 0
-        status = Status(self.node, self.incarnation, 0, self.phase, generation, self.promised, self.heard)
-        if self.phase is Phase.FENCED and self.found is not None:
-            return replace(status, report=self._report())
+        known = (self.node, self.incarnation, number, self.phase, generation, self.promised, self.heard)
         if running is None:
-            return status
+            reports = self.phase is Phase.FENCED and self.found is not None
+            return Status(*known, report=self._report() if reports else None)
         last = running.staging.last
-        return replace(
-            status,
+        return Status(
+            *known,
             sealed=running.cuts.sealed,
             closed=running.flow.closed,
             applied=running.applied,
@@ -365,7 +373,7 @@ class Member:
     @property
     def busy(self) -> bool:
         """Whether it has work that no answer will bring: events.Ticked is due as soon as nothing else has happened."""
-        return self.running is not None and self.running.busy
+        return self.running is not None and (self._owes or self.running.has_work)
 
     def check_invariants(self) -> None:
         """Assert what must hold after every event."""

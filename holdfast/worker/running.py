@@ -9,11 +9,10 @@ failed nothing more is worked on: the next generation begins at a cut before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from holdfast.core.epochs import Cursor, Lineage
+from holdfast.core.epochs import Cursor
 from holdfast.core.errors import ValueTypeError
 from holdfast.core.pipeline import ReturnNeededError, StopBeforeError
 from holdfast.core.positions import TIMER
@@ -37,20 +36,9 @@ from holdfast.worker.replay import Replay
 from holdfast.worker.settings import Settings
 from holdfast.worker.stages import OpenEpoch, Stages
 from holdfast.worker.staging import Staging
+from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a member is and has when a generation begins."""
-
-    node: str
-    incarnation: int
-    kept: Mapping[int, int]  # partition -> how far the own disk's log equals the adopted one, -1 not at all
-    lineages: Mapping[int, Lineage]
-    tokens: Mapping[int, Token]  # of the sinks at the cut, as far as known
-    time: int  # of the last turn at the cut
 
 
 class Running:
@@ -148,8 +136,8 @@ class Running:
         copies = self.logs.copies
         return Reached(copies.durable, self.cuts.replicated, self.delivery.delivered, copies.closed, due)
 
-    def flush(self) -> Orders:
-        """All that is to be sent, with what is reached by now; and to those who get nothing else, that alone."""
+    def flush(self, *, beats: bool) -> Orders:
+        """All that is to be sent, with what is reached by now; with `beats` that alone to who gets nothing else."""
         self.outbox += self.logs.outbox
         self.logs.outbox = []
         reached = self.reached
@@ -160,7 +148,7 @@ class Running:
             self.told[node] = reached
         self.outbox = []
         for node in self.links.peers:
-            if self.told.get(node) != reached:
+            if beats and self.told.get(node) != reached:
                 self.told[node] = reached
                 orders.append(SendPeer(node, self.links.wrap(node, reached, messages.Beat())))
         return orders
@@ -316,7 +304,7 @@ class Running:
         return bool(self.careful) or self.failure is not None or self.fatal is not None
 
     @property
-    def busy(self) -> bool:
+    def has_work(self) -> bool:
         """Whether there is work that no answer will bring."""
         return not self.is_halted and (self.flow.may_compute or self.flow.may_apply)
 

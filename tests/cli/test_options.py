@@ -10,17 +10,15 @@ from holdfast.cli.main import main
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "app.py", "--workers", "2"], "this release runs one worker; several come later"),
-        (["run", "app.py", "--backups", "1"], "backups come later"),
+        (["run", "app.py", "--workers", "0"], "at least one worker is needed"),
+        (["run", "app.py", "--backups", "1"], "every copy lies on another worker, so this takes --workers 2"),
         (["run", "app.py", "--durability", "both"], "comes later"),
-        (["verify", "app.py", "--workers", "4"], "several come later"),
-        (["chaos", "app.py", "--workers", "4"], "several come later"),
-        (["status", "--data", "x"], "'status' comes with clusters"),
+        (["chaos", "app.py", "--workers", "4"], "--workers comes later"),
+        (["status", "--data", "x"], "no cluster runs in x"),
+        (["status"], "say which cluster"),
         (["query", "step", "key"], "'query' comes with clusters"),
         (["grow", "2"], "'grow' comes with clusters"),
         (["shrink", "1"], "'shrink' comes with clusters"),
-        (["coordinator", "--listen", "x:1"], "'coordinator' comes with clusters"),
-        (["worker", "--join", "x:1"], "'worker' comes with clusters"),
     ],
 )
 def test_what_comes_later_is_refused_in_one_sentence(

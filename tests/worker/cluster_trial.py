@@ -7,6 +7,7 @@ must be the reference's.
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Any
 
@@ -204,10 +205,9 @@ def judge(trial: Trial, error: str | None, reference: Reference, inputs: Any) ->
         trial.check_disks(reference)
 
 
-
-
 def place_of(error: str | None) -> str | None:
     """Where it was that a run stopped: the record, or that it was a timer."""
     if error is None:
         return None
-    return error.partition(" failed at source ")[2].partition(": ")[0] or "timer"
+    record = re.search(r" failed at (source .*, partition .*, offset \d+)", error)
+    return "a timer" if record is None else record[1]

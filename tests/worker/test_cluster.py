@@ -1,5 +1,7 @@
-"""Whole clusters of one to four members over the driver, with faults drawn by seeds, against hand-derived outputs and the
-reference (`cluster_trial` says what befalls them and what must be true at the end)."""
+"""Whole clusters of one to four members over the driver, with faults drawn by seeds.
+
+Against hand-derived outputs and the reference; `cluster_trial` says what befalls them and what must be true at the end.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from tests.worker.cluster_trial import Trial, judge
 from tests.worker.test_random_apps import prepare
 from tests.zoo import Case, all_cases, identical, random_apps
 
-SEEDS = 40
+SEEDS = 30
 NIGHTLY_SEEDS = 4000
 ROUNDS_OF_ZOO = 20
 

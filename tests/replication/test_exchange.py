@@ -1,0 +1,78 @@
+"""Exchange: what is gathered is one merge by position, whatever the order in which members' parts arrive."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.plan import SOURCES
+from holdfast.core.positions import Column
+from holdfast.core.types import TypeRegistry
+from holdfast.replication.columns import pack_column, unpack_column
+from holdfast.replication.exchange import Exchange
+from holdfast.replication.messages import Opening, Stage
+
+MEMBERS = ("a", "b", "c")
+FEEDERS = (SOURCES, 4)
+REGISTRY = TypeRegistry()
+OPENING = Opening(True, 0, (), None, False, 0)
+
+
+def column_of(positions: list[tuple[int, ...]]) -> Column:
+    column = Column()
+    column.positions = sorted(positions)
+    column.messages = [("m", position) for position in column.positions]
+    column.keys = [position[-1] for position in column.positions]
+    return column
+
+
+def unpacked(packed: bytes) -> Column:
+    return unpack_column(packed, REGISTRY)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 3), st.integers(0, 9)), unique=True, max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_the_merge_is_the_same_whatever_the_order_of_arrival(positions: list[tuple[int, ...]], random: Random) -> None:
+    shares: dict[tuple[str, int], list[tuple[int, ...]]] = {(m, f): [] for m in MEMBERS for f in FEEDERS}
+    for position in positions:
+        shares[random.choice(sorted(shares))].append(position)
+    exchange = Exchange(MEMBERS)
+    arrivals = sorted(shares)
+    random.shuffle(arrivals)
+
+    for number, (member, feeder) in enumerate(arrivals):
+        assert not exchange.has_all(FEEDERS)
+        assert exchange.has_all([feeder]) == all((m, feeder) in arrivals[:number] for m in MEMBERS)
+        column = column_of(shares[member, feeder])
+        if member == "a":
+            exchange.put_own(feeder, {9: column} if column.messages else {})
+        else:
+            columns = ((9, pack_column(column, REGISTRY)),) if column.messages else ()
+            exchange.put(member, Stage(1, feeder, columns, OPENING if feeder == SOURCES else None))
+
+    assert exchange.has_all(FEEDERS)
+    gathered = exchange.gather(9, unpacked)
+    assert gathered.positions == sorted(positions)
+    assert gathered.messages == [("m", position) for position in sorted(positions)]
+    assert gathered.keys == [position[-1] for position in sorted(positions)]
+    assert exchange.gather(9, unpacked).messages == []
+
+
+def test_an_epoch_is_open_when_every_member_has_said_how_it_opened_it() -> None:
+    exchange = Exchange(("a", "b"))
+    exchange.put("b", Stage(1, SOURCES, (), OPENING))
+    assert not exchange.is_open
+    exchange.openings["a"] = OPENING
+    assert exchange.is_open
+
+
+def test_a_feeder_that_speaks_twice_is_a_defect() -> None:
+    exchange = Exchange(("a", "b"))
+    exchange.put("b", Stage(1, 4, (), None))
+    with pytest.raises(AssertionError, match="says once"):
+        exchange.put("b", Stage(1, 4, (), None))
