@@ -34,7 +34,7 @@ def unpacked(packed: bytes) -> Column:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 3), st.integers(0, 9)), unique=True, max_size=30),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 9)), unique=True, max_size=30),
     st.randoms(use_true_random=False),
 )
 def test_the_merge_is_the_same_whatever_the_order_of_arrival(positions: list[tuple[int, ...]], random: Random) -> None:
