@@ -134,10 +134,14 @@ class LmdbPartitionLog:
         for partition, log in self._logs.items():
             check_held(NAME, partition, log.held)
 
+    def _held(self, partition: int) -> HeldLog | None:
+        log = self._logs.get(partition)
+        return None if log is None else log.held
+
     def _enter(self, number: int, batch: batches.Batch) -> None:
         """Take a batch's entries that count into the logs."""
         self._live[number] = 0
-        if batch.inline is None:
+        if batch.in_pieces:
             self._pieces[number] = pieces(batch.size)
         for partition, described in batch.entries:
             log = self._logs.get(partition)
@@ -217,11 +221,12 @@ class LmdbPartitionLog:
             self._live[each.batch] -= 1
 
     def append(self, entries: Sequence[LogEntry]) -> None:
-        check_entries({partition: log.held for partition, log in self._logs.items()}, entries)
+        check_entries(self._held, entries)
         if not entries:
             return
         number = self._last + 1
-        value, records = batches.encode(entries)
+        # The descriptions as they will be read: what msgpack gives back as a list is one in all lives.
+        value, records, described = batches.encode(number, entries)
         self._environment.reserve(self._reserve + len(value) + len(records))
 
         def action(transaction: Transaction) -> None:
@@ -232,8 +237,11 @@ class LmdbPartitionLog:
                 transaction.put(RECORDS, RECORD_KEY.pack(number, piece), part, append=True)
 
         self._environment.write(action)
-        # As it will be read, so that what msgpack gives back as a list is one in all lives.
-        self._enter(number, batches.decode(number, value, f"{NAME}, batch {number}"))
+        for partition, each in described:
+            self._logs[partition].held.entries.append(each)
+        self._live[number] = len(described)
+        if records:
+            self._pieces[number] = pieces(len(records))
         self._last = number
         self._note()
 
@@ -243,21 +251,22 @@ class LmdbPartitionLog:
         # what it sees stays readable; bases are moved before what lies behind them is deleted.
         last = self._last
         with self._environment.read() as transaction:
-            number, records = 0, b""
+            number, records = 0, memoryview(b"")
             for each in self._logs[partition].held.wanted(after, bytes_max):
                 if each.batch > last:
                     break
                 if each.batch != number:
                     number, records = each.batch, self._records(transaction, each.batch)
-                found.append(each.entry(partition, records[each.start : each.start + each.size]))
+                found.append(each.entry(partition, bytes(records[each.start : each.start + each.size])))
         return found
 
-    def _records(self, transaction: Transaction, number: int) -> bytes:
+    def _records(self, transaction: Transaction, number: int) -> memoryview:
         """Return the records of all entries of a batch."""
         payload = transaction.need(BATCHES, BATCH_KEY.pack(number), f"batch {number}")
+        inline = batches.inline(payload)
+        if inline:
+            return inline
         batch = batches.decode(number, payload, f"{NAME}, batch {number}")
-        if batch.inline is not None:
-            return batch.inline
         parts = [
             transaction.need(RECORDS, RECORD_KEY.pack(number, piece), f"batch {number}, piece {piece}")
             for piece in range(pieces(batch.size))
@@ -265,7 +274,7 @@ class LmdbPartitionLog:
         records = b"".join(parts)
         if len(records) != batch.size:
             raise DamagedError(f"{NAME}, batch {number}", f"{len(records)} bytes instead of {batch.size}")
-        return records
+        return memoryview(records)
 
     def cursor(self, partition: int, epoch: int) -> Cursor:
         return self._logs[partition].held.cursor(epoch)
