@@ -256,7 +256,7 @@ class ClusterWorld:
 
     def _open_once_more(self, first: coordinator_effects.Finish) -> None:
         """What has come to its end has nothing to do, and comes to the same end."""
-        self.strikes.ceased = True
+        self.strikes.ceased, self.strikes.stopping = True, False
         rows = self.table()
         self.start_all([node for node in self.nodes if node.standing is not Standing.LEFT])
         began, before = self.schedule.now, self.boundaries
