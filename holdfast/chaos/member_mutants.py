@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +22,16 @@ from holdfast.worker.cuts import Cuts
 from holdfast.worker.flow import Flow
 from holdfast.worker.holding import Holding
 from holdfast.worker.member import Member
+from holdfast.worker.member_record import MemberRecord
 from holdfast.worker.running import Running
 from holdfast.worker.stages import Stages
 from holdfast.worker.staging import Staging
 
 MEMBER_MUTANTS = Mutants()
+
+
+def _instead_property(ground: Ground, owner: type, name: str, other: Callable[[Any], Any]) -> None:
+    ground.replace(owner, name, lambda original: property(other))
 
 
 # --- links and orders
@@ -77,7 +83,7 @@ def _gaps_heard(ground: Ground) -> None:
     ground.instead(Links, "lose", lambda links, peer: None)
 
 
-@MEMBER_MUTANTS.enter("early-messages-dropped", "what a member that is ahead has sent is kept for when it is adopted here")
+@MEMBER_MUTANTS.enter("early-messages-dropped", "what a member that is ahead has sent is kept until it is adopted")
 def _early_messages_dropped(ground: Ground) -> None:
     def only_now(own: Member, envelope: Any) -> Any:
         if own.running is not None and envelope.generation == own.running.formation.number:
@@ -154,12 +160,15 @@ def _log_copies_not_awaited(ground: Ground) -> None:
     def own_disk(copies: LogCopies) -> int:
         return max(copies.cut, min(copies.closed, copies.synced))
 
-    ground.instead(LogCopies, "durable", property(own_disk))
+    _instead_property(ground, LogCopies, "durable", own_disk)
 
 
 @MEMBER_MUTANTS.enter("adopted-log-not-awaited", "nothing is durable before all backups have the adopted log")
 def _adopted_log_not_awaited(ground: Ground) -> None:
-    ground.after(LogCopies, "__init__", lambda _, copies, *rest: copies.adopted.update(dict.fromkeys(copies.adopted, -1)))
+    def nothing_adopted(_: Any, copies: LogCopies, *rest: Any) -> None:
+        copies.adopted = dict.fromkeys(copies.adopted, -1)
+
+    ground.after(LogCopies, "__init__", nothing_adopted)
 
 
 @MEMBER_MUTANTS.enter("own-durable-counts", "outputs leave when their epoch is durable at every member")
@@ -168,10 +177,10 @@ def _own_durable_counts(ground: Ground) -> None:
         return lambda flow, durable: flow_next(flow, flow.logs.copies.durable)
 
     ground.replace(Flow, "next_to_hand_out", own)
-    ground.instead(Progress, "durable", property(lambda progress: max(r.durable for r in progress.reached.values())))
+    _instead_property(ground, Progress, "durable", lambda progress: max(r.durable for r in progress.reached.values()))
 
 
-@MEMBER_MUTANTS.enter("trimmed-when-prepared", "logs are trimmed when the checkpoint is complete, not when it is prepared")
+@MEMBER_MUTANTS.enter("trimmed-when-prepared", "logs are trimmed when the checkpoint is complete")
 def _trimmed_when_prepared(ground: Ground) -> None:
     def make(handle: Any) -> Any:
         def handled(running: Running, event: Any) -> Any:
@@ -193,9 +202,6 @@ def _rounds_of_ones_own(ground: Ground) -> None:
 
 @MEMBER_MUTANTS.enter("void-epochs-count", "an epoch in which nobody logged anything is no turn")
 def _void_epochs_count(ground: Ground) -> None:
-    def logged(_: Any, stages: Stages, epoch: Any, opening: Any) -> Any:
-        return _
-
     def make(compute: Any) -> Any:
         return lambda stages, epoch, opening: compute(stages, epoch, replace(opening, logged=True))
 
@@ -236,11 +242,10 @@ def _limit_not_kept(ground: Ground) -> None:
 
 @MEMBER_MUTANTS.enter("sealed-before-delivered", "a cut is sealed when the outputs up to it are delivered")
 def _sealed_before_delivered(ground: Ground) -> None:
-    ground.instead(
-        Progress,
-        "sealed",
-        property(lambda progress: min(min(r.durable, r.replicated) for r in progress.reached.values())),
-    )
+    def two_of_three(progress: Progress) -> int:
+        return min(min(r.durable, r.replicated) for r in progress.reached.values())
+
+    _instead_property(ground, Progress, "sealed", two_of_three)
 
 
 @MEMBER_MUTANTS.enter("sealed-before-replicated", "a cut is sealed when all backups hold its images")
@@ -254,7 +259,7 @@ def _tokens_not_awaited(ground: Ground) -> None:
     def without_tokens(cuts: Cuts) -> int:
         return max([c for c in cuts.made if all(held >= c for held in cuts.held.values())], default=cuts.sealed)
 
-    ground.instead(Cuts, "replicated", property(without_tokens))
+    _instead_property(ground, Cuts, "replicated", without_tokens)
 
 
 @MEMBER_MUTANTS.enter("lacking-counts-as-held", "a new backup counts when it has the snapshot")
@@ -272,7 +277,7 @@ def _lacking_remembered(ground: Ground) -> None:
         return (*found[:1], *held)
 
     original = Holding.remembered.fget  # type: ignore[attr-defined]
-    ground.instead(Holding, "remembered", property(lambda holding: all_of_it(original(holding), holding)))
+    _instead_property(ground, Holding, "remembered", lambda holding: all_of_it(original(holding), holding))
 
 
 @MEMBER_MUTANTS.enter("changes-not-taken-back", "a return takes back what was changed since the cut")
@@ -300,7 +305,11 @@ def _update_sets_folded_early(ground: Ground) -> None:
 
 @MEMBER_MUTANTS.enter("update-sets-kept", "a return drops the update sets behind its cut")
 def _update_sets_kept(ground: Ground) -> None:
-    ground.instead(Shadow, "at", lambda shadow, cut: shadow.fold(1 << 60) or setattr(shadow, "base", cut))
+    def fold_all(shadow: Shadow, cut: int) -> None:
+        shadow.fold(1 << 60)
+        shadow.base = cut
+
+    ground.instead(Shadow, "at", fold_all)
 
 
 @MEMBER_MUTANTS.enter("tombstones-not-sent", "an update set says which entities are gone")
@@ -323,12 +332,10 @@ def _prepared_counts_alone(ground: Ground) -> None:
             staging.last = staging.pending.record
 
     ground.after(Staging, "checkpoint_prepared", done)
-    ground.instead(Member, "_complete", property(_newest_on_disk))
+    _instead_property(ground, Member, "_complete", _newest_on_disk)
 
 
 def _newest_on_disk(own: Member) -> Any:
-    from holdfast.worker.member_record import MemberRecord
-
     assert own.found is not None
     newest = own.found.prepared or own.found.complete
     return MemberRecord.unpack(newest[1]) if newest is not None else None
@@ -365,7 +372,7 @@ def _sinks_not_synced(ground: Ground) -> None:
     ground.after(Staging, "sealed", synced)
 
 
-@MEMBER_MUTANTS.enter("snapshot-forgotten-in-checkpoint", "a checkpoint of a new holder holds what the snapshot brought")
+@MEMBER_MUTANTS.enter("snapshot-not-kept", "a checkpoint of a new holder holds what the snapshot brought")
 def _snapshot_forgotten(ground: Ground) -> None:
     def make(take: Any) -> Any:
         def taken(holding: Holding, cut: int, ranges: Any, chunks: Any) -> None:

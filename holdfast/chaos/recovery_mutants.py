@@ -10,8 +10,10 @@ from holdfast.chaos.planting import Ground, Mutants
 from holdfast.recovery import changes, coordinator, cuts, decide, layout, lineages, logs
 from holdfast.recovery.events import Kept
 from holdfast.recovery.orders import Orders
+from holdfast.recovery.roster import Roster
 from holdfast.recovery.rounds import Rounds
 from holdfast.recovery.shelf import Shelf
+from holdfast.recovery.testimony import is_member
 from holdfast.worker import member
 
 RECOVERY_MUTANTS = Mutants()
@@ -68,7 +70,7 @@ def _promise_overlooked(ground: Ground) -> None:
     def forget(found: list[Any], *rest: Any) -> list[Any]:
         return [replace(own, promised=0) for own in found]
 
-    ground.after(coordinator.Roster, "members", forget)
+    ground.after(Roster, "members", forget)
 
 
 # --- the cut
@@ -80,7 +82,7 @@ def _newest_cut_held(ground: Ground) -> None:
         tops = [
             one.top
             for node, reporter in reporters.items()
-            if cuts.is_member(record, node, reporter) and reporter.report.remembers == record.number
+            if is_member(record, node, reporter) and reporter.report.remembers == record.number
             for one in reporter.report.memory
         ]
         return max(sealed, min(tops, default=0))
@@ -91,7 +93,7 @@ def _newest_cut_held(ground: Ground) -> None:
 @RECOVERY_MUTANTS.enter("sealed-not-asked", "a return goes to the newest cut that anybody knows to be sealed")
 def _sealed_not_asked(ground: Ground) -> None:
     def only_recorded(_: int, record: Any, checkpoint: Any, reporters: Any) -> int:
-        return max(record.cut, checkpoint.epoch if checkpoint else 0)
+        return int(max(record.cut, checkpoint.epoch if checkpoint else 0))
 
     ground.after(cuts, "newest_sealed", only_recorded)
 
@@ -104,11 +106,11 @@ def _any_memory_counts(ground: Ground) -> None:
 
 @RECOVERY_MUTANTS.enter("strangers-remember", "memory counts only of the very life that is a member")
 def _strangers_remember(ground: Ground) -> None:
-    def is_member(record: Any, node: str, reporter: Any) -> bool:
+    def any_life(record: Any, node: str, reporter: Any) -> bool:
         return record.member(node) is not None
 
-    ground.instead(cuts, "is_member", is_member)
-    ground.instead(decide, "is_member", is_member)
+    ground.instead(cuts, "is_member", any_life)
+    ground.instead(decide, "is_member", any_life)
 
 
 # --- the logs

@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import os
 
-from holdfast.chaos.catalogue import EVERYTHING, catalogue
 from holdfast.chaos.campaign import Campaign, Report
+from holdfast.chaos.catalogue import EVERYTHING, catalogue
 
 FIRST_SEED = int(os.environ.get("HOLDFAST_FIRST_SEED", "0"))
 FRESH_SEEDS = 250  # some thirty seconds

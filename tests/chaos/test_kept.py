@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from holdfast.chaos.campaign import Campaign
 from holdfast.chaos.catalogue import catalogue
 from holdfast.chaos.faults import ANY, Fault, FaultKind
 from holdfast.chaos.options import LATENCIES_MS, Options
-from holdfast.chaos.campaign import Campaign
 from holdfast.worker.settings import Settings
 
 QUIET = Options(
