@@ -1,7 +1,7 @@
 """A campaign: worlds of one worker or of whole clusters, one seed each, with a planted bug or none.
 
-Which kind of world a seed is depends on the campaign and the seed alone. A seed that fails is shrunk: its faults are left
-out one by one as long as it still fails.
+Which kind of world a seed is depends on the campaign and the seed alone. A seed that fails is shrunk: its faults are
+left out one by one as long as it still fails.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Rules that must hold in a cluster after every event, checked against all disks and machines at once.
 
-I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint, and
-what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one content ·
-I7 no return goes behind a sealed cut that is in memory, or behind the last complete checkpoint · I8 images are equal at
-all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
+I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint,
+and what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one
+content · I7 no return goes behind a sealed cut that is in memory, or behind the last complete checkpoint · I8 images are
+equal at all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ClusterInvariants:
         match effect.order.order:
             case Ask(promise):
                 if self.kept.drawn < promise:
-                    raise Violation(f"I5: {promise} is asked for, and {self.kept.drawn} is the last number drawn durably")
+                    raise Violation(f"I5: {promise} is asked for, {self.kept.drawn} is the last number drawn durably")
             case Announce(formation):
                 if self.kept.formation != formation:
                     raise Violation(f"I5: generation {formation.number} is announced before it is recorded")
@@ -217,7 +217,8 @@ class ClusterInvariants:
 
     def _check_adopted(self, node: ClusterNode, formation: Formation, kept: dict[int, int]) -> None:
         """A log that counts as the adopted one has what was delivered, and nothing else there."""
-        found = {(e.chunk.partition, e.epoch): (e.generation, e.chunk.first, e.chunk.count) for e in entries_of(node.disk)}
+        entries = list(entries_of(node.disk))
+        found = {(e.chunk.partition, e.epoch): (e.generation, e.chunk.first, e.chunk.count) for e in entries}
         for partition in kept:
             base = base_of(node.disk, partition) or 0
             whole = kept[partition] >= formation.logs[partition][1]

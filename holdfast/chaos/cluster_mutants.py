@@ -1,7 +1,9 @@
-"""Planted bugs of a cluster: each takes one rule of its members, its coordinator or its disks away (see mutants)."""
+"""All planted bugs of a cluster."""
 
 from __future__ import annotations
 
+from holdfast.chaos.member_mutants import MEMBER_MUTANTS
 from holdfast.chaos.planting import Mutants
+from holdfast.chaos.recovery_mutants import RECOVERY_MUTANTS
 
-CLUSTER_MUTANTS = Mutants()
+CLUSTER_MUTANTS = Mutants({**RECOVERY_MUTANTS, **MEMBER_MUTANTS})

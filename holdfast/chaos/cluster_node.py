@@ -1,4 +1,4 @@
-"""One machine of a cluster with a worker's process on it: a disk that lasts, lives that end, and how it speaks to others.
+"""One machine of a cluster with a worker's process on it: a disk that lasts, lives that end, and how it speaks.
 
 Invariant: what a process leaves behind goes through the disk alone; a lost disk makes another node, under another name.
 When something strikes is the world's business.
@@ -136,7 +136,7 @@ class ClusterNode:
         )
         self._trace.note(self._schedule.now, f"{self.name} starts, generation {self.log.adopted()[0]}")
         self.life = MemberLife(self._make_member(), pulse, surroundings)
-        self._network.join(self.name, End(self.life.incarnation, self._received, self._lost))
+        self._network.join(self.name, End(self.life.incarnation, self._received, self._lost, self._made))
         self._company.started(self)
         self._beat_later(self.process)
 
@@ -229,6 +229,10 @@ class ClusterNode:
             self._schedule.after(RETRY_MS, lambda: self._tell_again() if process == self.process else None)
         else:
             self.life.arrive(lambda now: cluster_events.LinkLost(now, peer))
+
+    def _made(self, peer: str) -> None:
+        if self.life is not None and peer == COORDINATOR:
+            self.life.arrive(cluster_events.LineMade)
 
     def _tell_again(self) -> None:
         if self._status is not None:

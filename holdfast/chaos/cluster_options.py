@@ -1,7 +1,7 @@
-"""The options of a cluster's world, drawn from its seed: those of any world (options), and its size, network and faults.
+"""The options of a cluster's world, drawn from its seed: those of any world (options), its size, network and faults.
 
-Worlds are small, so that many of them can be run; every size has cruel values. Nothing here depends on more than the seed
-and the application.
+Worlds are small, so that many of them can be run; every size has cruel values. Nothing here depends on more than the
+seed and the application.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class ClusterOptions:
     network: NetworkOptions
     coordinator_tick_ms: float
     collect_ms: int  # that the coordinator waits for reports
+    waiting_ms: int  # that it waits for recorded nodes that are away
     status_ms: float  # a worker's status is under way no sooner; a newer one takes its place until then
     beat_ms: float  # a worker tells its status again
     drift: float  # the most by which a clock goes wrong
@@ -79,8 +80,8 @@ class ClusterOptions:
         shown = [
             f"{self.workers} workers, {self.backups} backups, {self.ranges} ranges, {self.partitions} partitions",
             str(self.network),
-            f"coordinator tick {self.coordinator_tick_ms} ms, collect {self.collect_ms} ms,"
-            f" status {self.status_ms} ms, beat {self.beat_ms} ms, drift {self.drift}",
+            f"coordinator tick {self.coordinator_tick_ms} ms, collect {self.collect_ms} ms",
+            f"waiting {self.waiting_ms} ms, status {self.status_ms} ms, beat {self.beat_ms} ms, drift {self.drift}",
             *self.common.lines(),
         ]
         for number, fault in enumerate(self.faults):
@@ -108,6 +109,7 @@ def draw_cluster(
         network=_network(random),
         coordinator_tick_ms=random.choice((30.0, 100.0)),
         collect_ms=random.choice((1000, 50, 200)),
+        waiting_ms=random.choice((2000, 50, 500)),
         status_ms=random.choice((0.0, 1.0, 10.0)),
         beat_ms=random.choice((100.0, 500.0)),
         drift=random.choice(DRIFT),

@@ -1,8 +1,8 @@
 """What the faults of a cluster's world do when they strike, within what the promise covers.
 
-Invariant: a disk is lost only while every image of the last complete checkpoint and every adopted log has another holder
-whose disk has it, and never more of them than there are backups until a checkpoint has completed without the lost ones.
-Everything else may happen at any moment.
+Invariant: a disk is lost only while every image of the last complete checkpoint and every adopted log has another
+holder whose disk has it, and never more of them than there are backups until a checkpoint has completed without the
+lost ones. Everything else may happen at any moment.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Strikes:
             self._world.coordinator.ask_leave((node.name,))
 
     def choose_starters(self) -> list[ClusterNode]:
-        """Which machines are started after a clean stop: perhaps one more, or one less where others hold what it has."""
+        """Which machines are started after a clean stop: one more, or one less where others hold what it has."""
         world = self._world
         present = [node for node in world.nodes if node.standing is not Standing.LEFT]
         choice = self._random.random()
@@ -242,7 +242,8 @@ class Strikes:
                 return False
         if checkpoint is None:
             return True
-        held = {r for name, ranges in checkpoint.holders if name in others and _has(others[name], checkpoint) for r in ranges}
+        present = [ranges for name, ranges in checkpoint.holders if name in others and _has(others[name], checkpoint)]
+        held = {number for ranges in present for number in ranges}
         return len(held) == len(formation.layout.ranges)
 
     # --- rare situations
@@ -263,9 +264,10 @@ class Strikes:
         kept = self._world.invariants.kept
         formation = kept.formation
         changing = formation is None or kept.drawn > formation.number
-        if fault.kind in (K.KILL_COORDINATOR, K.POWER_LOSS_ALL) or (here is None and fault.kind in (K.KILL, K.POWER_LOSS)):
+        ends_here = fault.kind in (K.KILL, K.POWER_LOSS)
+        if fault.kind in (K.KILL_COORDINATOR, K.POWER_LOSS_ALL) or (here is None and ends_here):
             meet("coordinator killed during a change" if changing else "coordinator killed")
-        if here is None or fault.kind not in (K.KILL, K.POWER_LOSS):
+        if here is None or not ends_here:
             return
         member = here.member
         if changing or (member is not None and member.phase in (Phase.FENCED, Phase.ADOPT)):

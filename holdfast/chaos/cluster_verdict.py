@@ -108,5 +108,6 @@ def judge_images(cut: int, ranges: Iterable[Held], expected: Expected) -> None:
     for place in sorted(held.keys() | wanted.entities.keys()):
         if held.get(place) != wanted.entities.get(place):
             raise Violation(
-                f"at the cut {cut} entity {place} is {held.get(place)!r}, the reference has {wanted.entities.get(place)!r}"
+                f"at the cut {cut} entity {place} is {held.get(place)!r},"
+                f" the reference has {wanted.entities.get(place)!r}"
             )

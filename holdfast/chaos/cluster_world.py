@@ -1,7 +1,7 @@
-"""A cluster's world: one seed's machines, network, coordinator and faults, from the first start until the promise is judged.
+"""A cluster's world: one seed's machines, network, coordinator and faults, from the first start to the verdict.
 
-Phases: faults strike until their list is over; then everything is healed and must come to its end within a bound; then all
-is started once more and must have nothing to do; then the verdict. What a fault does is `cluster_strikes`'.
+Phases: faults strike until their list is over; then everything is healed and must come to its end within a bound; then
+all is started once more and must have nothing to do; then the verdict. What a fault does is `cluster_strikes`'.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ class ClusterWorld:
             backups=options.backups,
             checkpoint_ms=options.common.settings.checkpoint_ms,
             collect_ms=options.collect_ms,
+            waiting_ms=options.waiting_ms,
         )
         return CoordinatorNode(
             *(self.schedule, self.streams, self.network, self._hardware("coordinator")),
@@ -256,7 +257,7 @@ class ClusterWorld:
 
     def _open_once_more(self, first: coordinator_effects.Finish) -> None:
         """What has come to its end has nothing to do, and comes to the same end."""
-        self.strikes.ceased = True
+        self.strikes.ceased, self.strikes.stopping = True, False
         rows = self.table()
         self.start_all([node for node in self.nodes if node.standing is not Standing.LEFT])
         began, before = self.schedule.now, self.boundaries
@@ -298,8 +299,9 @@ class ClusterWorld:
 
     def _all_is_worked_off(self) -> bool:
         checkpoint, rows = self.coordinator.kept.checkpoint, self.table()
-        reached = checkpoint is not None and checkpoint.limit is None and checkpoint.epoch >= rows[-1].number if rows else True
-        return reached and self._all_is_logged()
+        if rows and (checkpoint is None or checkpoint.limit is not None or checkpoint.epoch < rows[-1].number):
+            return False
+        return self._all_is_logged()
 
     # --- boundaries
 

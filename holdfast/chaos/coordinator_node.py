@@ -1,7 +1,7 @@
 """The machine with the coordinator's process: a store that lasts, lives that end, ticks.
 
-Invariant: what a process leaves behind goes through the store alone; an order is on the network no earlier than the machine
-gave it. Faults are the world's business.
+Invariant: what a process leaves behind goes through the store alone; an order is on the network no earlier than the
+machine gave it. Faults are the world's business.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class CoordinatorNode:
         kept = unpack_kept(packed) if packed is not None else Kept()
         self.machine = self.make()
         self._trace.note(self._schedule.now, f"coordinator starts, life {store.life()}")
-        self._network.join(NAME, End(store.life(), self._received, self._lost))
+        self._network.join(NAME, End(store.life(), self._received, self._lost, lambda peer: None))
         self._handle(lambda now: events.Started(now, _in_life(kept, store.life())))
         self._tick_later(self.life)
 
@@ -113,7 +113,7 @@ class CoordinatorNode:
 
     def ask_stop(self) -> None:
         """Ask for a clean end."""
-        self._hear_soon(lambda now: events.StopAsked(now))
+        self._hear_soon(events.StopAsked)
 
     def ask_leave(self, nodes: tuple[str, ...]) -> None:
         """Ask for nodes to be relieved of everything."""
@@ -143,7 +143,7 @@ class CoordinatorNode:
     def _tick(self, life: int) -> None:
         if life == self.life and self.machine is not None:
             self._tick_later(life)
-            self._handle(lambda now: events.Ticked(now))
+            self._handle(events.Ticked)
 
     def _handle(self, made: Callable[[int], events.Event]) -> None:
         life = self.life

@@ -15,7 +15,13 @@ class Hardware:
     """One machine."""
 
     def __init__(
-        self, schedule: Schedule, streams: Streams, latencies_ms: Mapping[str, float], *, prefix: str = "", drift: float = 0
+        self,
+        schedule: Schedule,
+        streams: Streams,
+        latencies_ms: Mapping[str, float],
+        *,
+        prefix: str = "",
+        drift: float = 0.0,
     ) -> None:
         """`drift` is by how much of a second its clock goes wrong in a second."""
         self.clock_offset = 0.0

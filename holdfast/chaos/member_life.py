@@ -1,7 +1,7 @@
 """One life of a member of a cluster: the real machine on its partition log, its state and its sinks.
 
-Invariant: a Quiesce is answered when everything that ran has ended, and no answer to an order given before comes after it.
-A life ends with its process. What its messages meet on the way is the network's business.
+Invariant: a Quiesce is answered when everything that ran has ended, and no answer to an order given before comes after
+it. A life ends with its process. What its messages meet on the way is the network's business.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The network of a cluster: a connection between every two processes that talk, and all that can become of one.
 
 What is sent on a connection arrives in order, once, after a while; or the connection breaks, and of what was under way
-some is lost, some arrives in spite of it, some much later, behind what newer connections carry. A path can be blocked in
-one direction: what is sent waits, and who waits too long takes the connection for broken. Invariant: where a message was
-lost, both ends that still live are told that they lost each other.
+some is lost, some arrives in spite of it, some much later, behind what newer connections carry. A path can be blocked
+in one direction: what is sent waits, and who waits too long takes the connection for broken. Invariant: where a
+message was lost, both ends that still live are told that they lost each other.
 What a message says is not known here.
 """
 
@@ -41,6 +41,7 @@ class End:
     incarnation: int
     received: Callable[[object], None]  # something has come
     lost: Callable[[str, int], None]  # the connection with that incarnation of a peer (0: not known) is of no use
+    made: Callable[[str], None]  # a connection with a peer is there
 
 
 @dataclass(slots=True)
@@ -143,6 +144,8 @@ class Network:
             return None
         connection = self._connections[names] = Connection({name: self._ends[name] for name in names})
         self._watch(names)
+        connection.ends[sender].made(receiver)
+        connection.ends[receiver].made(sender)
         return connection
 
     def _arrive(self, connection: Connection, sender: str, receiver: str) -> None:

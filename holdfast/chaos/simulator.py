@@ -49,8 +49,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--mutant", choices=[*ALL_MUTANTS, ALL], help="plant a bug that must be found, or one by one all"
     )
     kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--cluster", dest="kind", action="store_const", const=Kind.CLUSTER, help="whole clusters only")
-    kinds.add_argument("--single", dest="kind", action="store_const", const=Kind.SINGLE, help="one worker only")
+    for kind, meaning in ((Kind.CLUSTER, "whole clusters only"), (Kind.SINGLE, "one worker only")):
+        kinds.add_argument(f"--{kind.value}", dest="kind", action="store_const", const=kind, help=meaning)
     parser.add_argument("--failures", type=int, default=1, help="go on until so many seeds have failed")
     parser.add_argument("--faults", help="only the faults with these numbers, with one seed: 0,3 (or none)")
     parser.add_argument("--until", type=int, help="look at one seed up to this boundary")
@@ -121,7 +121,9 @@ def _show_one(campaign: Campaign, given: argparse.Namespace) -> int:
     return 1
 
 
-def _explain(campaign: Campaign, options: Options | ClusterOptions, outcome: Outcome, given: argparse.Namespace) -> None:
+def _explain(
+    campaign: Campaign, options: Options | ClusterOptions, outcome: Outcome, given: argparse.Namespace
+) -> None:
     """Print what a reader needs to see a failure again, with as few faults as it still fails with."""
     print(f"--- seed {options.seed} fails: {outcome.failure}")
     kept = campaign.shrink(options, outcome)

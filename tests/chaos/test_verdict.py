@@ -9,6 +9,7 @@ import pytest
 from holdfast.chaos import verdict
 from holdfast.chaos.campaign import Campaign
 from holdfast.chaos.catalogue import catalogue
+from holdfast.chaos.options import Options
 from holdfast.chaos.outputs import Violation
 from holdfast.chaos.verdict import Expected
 from holdfast.chaos.world import World
@@ -32,7 +33,9 @@ def finished_world() -> World:
     """A world without faults that has checkpoints in the middle of its input."""
     own = Campaign(catalogue("comings and goings"))
     for seed in range(100):
-        world = World(own.applications["comings and goings"](seed), own.options(seed, ()))
+        options = own.options(seed, ())
+        assert isinstance(options, Options)
+        world = World(own.applications["comings and goings"](seed), options)
         assert world.run().failure is None
         if len({snapshot.epoch for snapshot in world.node.snapshots}) > 2:
             return world

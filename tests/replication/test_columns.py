@@ -89,6 +89,7 @@ def test_every_column_comes_back_the_same(sent: Column) -> None:
         (column([(0, 0, 1), (0, 0, 2, 0)], [b"1", b"2"]), (Form.NONE, Form.BYTES, Form.FLAT)),
         (column([(0, TIMER, 9, 1, b"sa", "", 0)], [1.5], [7]), (Form.INTS, Form.VALUES, Form.VALUES)),
         (column([(0, 0, 1)], [True], ["a"]), (Form.STRINGS, Form.VALUES, Form.PLACES)),
+        (column([(0, 0, 1)], [True], [1]), (Form.INTS, Form.VALUES, Form.PLACES)),
         (column([(0, 0, 1), (0, 0, 2)], [1, True], ["a", 1]), (Form.VALUES, Form.VALUES, Form.PLACES)),
         (column([(0, 0, *range(30))], ["\ud800"], ["a"]), (Form.VALUES, Form.VALUES, Form.VALUES)),
         (column([(0, 0, 1)], [2**64], [2**64]), (Form.VALUES, Form.VALUES, Form.VALUES)),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from holdfast.core.epochs import Cursor
 from holdfast.core.errors import FrameError
 from holdfast.replication import wire
+from holdfast.replication.fields import ITEMS_MAX
 from holdfast.replication.messages import Beat, Envelope, LogInstalled, Message, Reached, Stage, UpdateSet
 from tests.core.value_domain import steady
 from tests.replication import message_domain as domain
@@ -99,6 +100,12 @@ def test_a_message_that_is_too_large_is_refused_on_both_sides(monkeypatch: pytes
         wire.pack(sent)
     with pytest.raises(FrameError):
         wire.unpack(packed)
+
+
+def test_a_list_that_would_fill_the_memory_is_refused() -> None:
+    wire.unpack(wire.pack(envelope(UpdateSet(4, (b"",) * ITEMS_MAX))))
+    with pytest.raises(FrameError, match="length"):
+        wire.unpack(wire.pack(envelope(UpdateSet(4, (b"",) * (ITEMS_MAX + 1)))))
 
 
 def test_large_columns_are_copied_once_on_each_side() -> None:

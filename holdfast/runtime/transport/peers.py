@@ -72,7 +72,8 @@ class Peers:
         self._lock = threading.Lock()  # for the dict, which `send` reads and may add to
         self._links: dict[str, _Link] = {}
         self._guests: dict[str, Connection] = {}  # node -> the connection that it dialed
-        self._book: dict[str, Entry] = {}
+        self._book: dict[str, Entry] = {}  # who is called, where
+        self._listed: set[str] = set()  # those of them that the coordinator sees
         self._nursery: trio.Nursery | None = None
         self._token = trio.lowlevel.current_trio_token()
 
@@ -123,16 +124,22 @@ class Peers:
     # --- for trio
 
     def know(self, book: Iterable[Entry]) -> None:
-        """This is where the workers of the cluster listen now; links to others are given up."""
+        """This is where the workers listen that the coordinator sees now.
+
+        A coordinator that has just started sees few of them: a link that works is kept though its peer is not listed.
+        """
         found = {entry.node: entry for entry in book if entry.node != self._own.node}
-        before, self._book = self._book, found
-        for node in before:
-            if found.get(node) != before[node]:
-                self._stop_calling(node)
-        if self._nursery is not None:
-            for node in found:
-                if before.get(node) != found[node]:
+        self._listed = set(found)
+        for node, entry in found.items():
+            if self._book.get(node) != entry:
+                if node in self._book:
+                    self._stop_calling(node)
+                self._book[node] = entry
+                if self._nursery is not None:
                     self._start_calling(node)
+        for node in set(self._book) - self._listed:
+            if self._link(node).connection is None:
+                self._stop_calling(node)
 
     def _link(self, node: str) -> _Link:
         with self._lock:
@@ -171,10 +178,14 @@ class Peers:
                 self._limits,
                 self._random,
                 live=live,
-                on_lost=lambda reason: self._lose(entry, link, reason),
+                on_lost=lambda reason: None if scope.cancel_called else self._lose(entry, link, reason),
             )
 
     def _lose(self, entry: Entry, link: _Link, reason: str) -> None:
+        if entry.node not in self._listed:
+            self._report(f"the link to node {entry.node} at {entry.address} is lost: {reason}")
+            self._stop_calling(entry.node)
+            return
         link.connection = None
         link.outbox.clear()
         if link.told != reason:
@@ -184,6 +195,7 @@ class Peers:
 
     def _stop_calling(self, node: str) -> None:
         """Nobody of this incarnation is to be reached there any more."""
+        del self._book[node]
         link = self._link(node)
         if link.calling is not None:
             link.calling.cancel()

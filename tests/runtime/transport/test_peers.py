@@ -296,6 +296,40 @@ def test_an_engine_that_does_not_keep_up_stops_the_reading_and_loses_nothing() -
     run(check)
 
 
+def test_a_link_that_works_is_kept_though_a_new_coordinator_does_not_see_the_peer_yet() -> None:
+    async def check() -> None:
+        async with wired() as (a, b, between):
+            a.send(b)
+            await until(lambda: b.heard_of(a) == [1])
+            a.peers.know([])
+            b.peers.know([])
+            a.send(b)
+            await until(lambda: b.heard_of(a) == [1, 2])
+            a.peers.know([Entry(b.node, 1, between.address)])
+            a.send(b)
+            await until(lambda: b.heard_of(a) == [1, 2, 3])
+            assert (a.losses(b), b.losses(a)) == (0, 0)
+
+    run(check)
+
+
+def test_a_peer_that_nobody_sees_is_not_called_again() -> None:
+    async def check() -> None:
+        async with wired() as (a, b, between):
+            a.send(b)
+            await until(lambda: b.heard_of(a) == [1])
+            a.peers.know([])
+            await between.cut()
+            await until(lambda: a.losses(b))
+            await trio.sleep(0.2)
+            assert a.losses(b) == 1
+            a.send(b)
+            a.peers.know([Entry(b.node, 1, between.address)])
+            await until(lambda: b.heard_of(a) == [1, 2])
+
+    run(check)
+
+
 def test_a_later_life_takes_the_place_of_an_earlier_one() -> None:
     async def check() -> None:
         async with workers("ab") as ((a, b), nursery):
