@@ -24,21 +24,25 @@ TEXT_BYTES_MAX: Final = 1 << 20
 # Of one list. An element takes three bytes of the frame and a hundred of memory: the frame's size alone is no limit.
 ITEMS_MAX: Final = 1 << 20
 OFFSET_DEPTH_MAX: Final = 64  # the connectors' own have two levels
+# Empty lists in lists take eighty times their bytes, so offsets are packed on their own and have limits of their own.
+OFFSET_BYTES_MAX: Final = 1 << 20
+OFFSETS_BYTES_MAX: Final = 1 << 24  # of one frame; what is sent at once has thousands of a few bytes each
 
 Natural: TypeAlias = Annotated[int, Meta(ge=0, le=_INT_MAX)]
 Whole: TypeAlias = Annotated[int, Meta(ge=-_INT_MAX - 1, le=_INT_MAX)]
 Place: TypeAlias = Annotated[int, Meta(ge=-1, le=_INT_MAX)]  # an epoch, a partition, a feeder; -1 where there is none
 NodeBytes: TypeAlias = Annotated[bytes, Meta(max_length=NODE_BYTES_MAX)]
 TextBytes: TypeAlias = Annotated[bytes, Meta(max_length=TEXT_BYTES_MAX)]
-# The offset, an `Any`, is whatever packs; `check_offset` refuses what the log would not take.
-CursorFields: TypeAlias = tuple[Natural, Natural, Any, bool, Whole]
-ChunkFields: TypeAlias = tuple[Natural, Natural, Natural, Whole, Any, bool, bytes]
+OffsetBytes: TypeAlias = Annotated[bytes, Meta(max_length=OFFSET_BYTES_MAX)]
+CursorFields: TypeAlias = tuple[Natural, Natural, OffsetBytes, bool, Whole]
+ChunkFields: TypeAlias = tuple[Natural, Natural, Natural, Whole, OffsetBytes, bool, bytes]
 EntryFields: TypeAlias = tuple[Natural, Natural, Whole, ChunkFields]
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 _encoder = msgspec.msgpack.Encoder()
+_any = msgspec.msgpack.Decoder()
 
 
 def frame(fields: tuple[object, ...], bytes_max: int) -> bytes:
@@ -89,36 +93,42 @@ def to_text(field: bytes) -> str:
 
 def cursor_fields(cursor: Cursor) -> CursorFields:
     """Where a partition stands, as fields."""
-    return (cursor.epoch, cursor.number, cursor.offset, cursor.ended, cursor.clock)
+    return (cursor.epoch, cursor.number, _encoder.encode(cursor.offset), cursor.ended, cursor.clock)
 
 
 def to_cursor(fields: CursorFields) -> Cursor:
     """What `cursor_fields` gave."""
     epoch, number, offset, ended, clock = fields
-    check_offset(offset)
-    return Cursor(epoch, number, offset, ended, clock)
+    return Cursor(epoch, number, to_offset(offset), ended, clock)
 
 
 def entry_fields(entry: LogEntry) -> tuple[object, ...]:
     """An entry of a log, as `EntryFields`."""
     c = entry.chunk
-    chunk = (c.partition, c.first, c.count, c.time, c.offset, c.ended, c.raw)
+    chunk = (c.partition, c.first, c.count, c.time, _encoder.encode(c.offset), c.ended, c.raw)
     return (entry.epoch, entry.generation, entry.time, chunk)
 
 
-def to_entry(fields: EntryFields) -> LogEntry:
-    """What `entry_fields` gave."""
+def to_entries(fields: tuple[EntryFields, ...]) -> tuple[LogEntry, ...]:
+    """What `entry_fields` gave of each."""
+    if sum(len(chunk[4]) for _, _, _, chunk in fields) > OFFSETS_BYTES_MAX:
+        raise FrameError("a malformed frame: its offsets are too large")
+    return tuple(map(_to_entry, fields))
+
+
+def _to_entry(fields: EntryFields) -> LogEntry:
     epoch, generation, time, (partition, first, count, chunk_time, offset, ended, raw) = fields
-    check_offset(offset)
-    return LogEntry(epoch, generation, time, Chunk(partition, first, count, chunk_time, offset, ended, raw))
+    chunk = Chunk(partition, first, count, chunk_time, to_offset(offset), ended, raw)
+    return LogEntry(epoch, generation, time, chunk)
 
 
-def check_offset(offset: Any) -> None:
-    """Refuse what msgspec makes of extensions, and depth that the log would not take."""
+def to_offset(packed: bytes) -> object:
+    """An offset. Refuses what msgspec makes of extensions, and depth that the log would not take."""
+    offset = read(_any, packed, OFFSET_BYTES_MAX)
     level = [offset]
     for _ in range(OFFSET_DEPTH_MAX):
         if _ATOMS.issuperset(map(type, level)):
-            return
+            return offset
         containers = [item for item in level if type(item) not in _ATOMS]
         level = []
         for container in containers:

@@ -32,7 +32,7 @@ from holdfast.replication.fields import (
     read,
     to_bytes,
     to_cursor,
-    to_entry,
+    to_entries,
     to_text,
 )
 from holdfast.replication.messages import (
@@ -125,7 +125,7 @@ def _log_copied_fields(copied: LogCopied) -> tuple[object, ...]:
 
 def _log_copied(body: tuple[int, int, tuple[EntryFields, ...]]) -> LogCopied:
     partition, previous, entries = body
-    return LogCopied(partition, previous, tuple(map(to_entry, entries)))
+    return LogCopied(partition, previous, to_entries(entries))
 
 
 _KINDS: Final[dict[int, _Kind]] = {

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from holdfast.core.epochs import Cursor
+from holdfast.core.epochs import Chunk, Cursor, LogEntry
 from holdfast.core.errors import FrameError
 from holdfast.replication import wire
-from holdfast.replication.fields import ITEMS_MAX
-from holdfast.replication.messages import Beat, Envelope, LogInstalled, Message, Reached, Stage, UpdateSet
+from holdfast.replication.fields import ITEMS_MAX, OFFSET_BYTES_MAX
+from holdfast.replication.messages import Beat, Envelope, LogCopied, LogInstalled, Message, Reached, Stage, UpdateSet
 from tests.core.value_domain import steady
 from tests.replication import message_domain as domain
 from tests.replication.frame_fuzz import attack, samples
@@ -100,6 +100,18 @@ def test_a_message_that_is_too_large_is_refused_on_both_sides(monkeypatch: pytes
         wire.pack(sent)
     with pytest.raises(FrameError):
         wire.unpack(packed)
+
+
+def test_offsets_that_would_fill_the_memory_are_refused() -> None:
+    large = Cursor(offset=bytes(OFFSET_BYTES_MAX - 10))
+    entry = LogEntry(1, 1, 0, Chunk(0, 0, 1, 0, large.offset, False, b""))
+
+    wire.unpack(wire.pack(envelope(LogInstalled(0, large))))
+    with pytest.raises(FrameError, match="length"):
+        wire.unpack(wire.pack(envelope(LogInstalled(0, Cursor(offset=bytes(OFFSET_BYTES_MAX))))))
+    wire.unpack(wire.pack(envelope(LogCopied(0, 0, (entry,) * 16))))
+    with pytest.raises(FrameError, match="offsets"):
+        wire.unpack(wire.pack(envelope(LogCopied(0, 0, (entry,) * 17))))
 
 
 def test_a_list_that_would_fill_the_memory_is_refused() -> None:
