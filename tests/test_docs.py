@@ -17,10 +17,8 @@ from _pytest.mark import ParameterSet
 from tests.repository import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("[a-z]*/README.md")])
-WITH_PROGRAMS = [
-    ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("embedding.md", "writing-applications.md", "writing-connectors.md", "connectors.md")),
-]
+PROGRAMS = ("connectors.md", "embedding.md", "writing-applications.md", "writing-connectors.md")
+WITH_PROGRAMS = [ROOT / "README.md", *(ROOT / "docs" / name for name in PROGRAMS)]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
