@@ -146,11 +146,13 @@ class Webhook:
         return f"webhook {self._url.scheme}://{self._url.netloc}{self._url.path}"
 
 
-def _checked_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+def _checked_headers(headers: Mapping[str, object]) -> dict[str, str]:
+    checked: dict[str, str] = {}
     for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str) or any(c in name + value for c in "\r\n\0"):
+        if type(name) is not str or type(value) is not str or any(c in name + value for c in "\r\n\0"):
             raise ApplicationError(f"headers= is a dict of str without line ends, not {name!r}: {value!r}")
-    return dict(headers)
+        checked[name] = value
+    return checked
 
 
 def _shown(answer: bytes) -> str:
