@@ -14,11 +14,14 @@ import trio
 
 from holdfast.cli import loading
 from holdfast.cli.scratch import RunOutcome
+from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
 from holdfast.core.errors import ProcessingError, UsageError
+from holdfast.core.steps import Kind
 from holdfast.runtime.capture import capture
 from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
+from holdfast.runtime.fresh import delete_cluster
 from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
@@ -30,7 +33,10 @@ from holdfast.storage.files import write_whole
 
 def run(arguments: argparse.Namespace, app: Application) -> int:
     """A whole cluster on this machine."""
+    refuse_unfit(app)
     data: Path = arguments.data or Path("holdfast-data") / app.name
+    for note in delete_cluster(data, app.name) if arguments.fresh else []:
+        report(note)
     options = SupervisorOptions(
         data,
         arguments.program,
@@ -110,6 +116,14 @@ def status(arguments: argparse.Namespace, given: Application | None) -> int:
     found = json.loads(trio.run(ask, address, secrets, STATUS, Limits()))
     print(json.dumps(found, indent=None if arguments.json else 2))
     return 0
+
+
+def refuse_unfit(app: Application) -> None:
+    """Raise for what only a single worker can do in this release."""
+    if app.entities_in_memory is not None:
+        raise UsageError("entities_in_memory does not go together with several workers yet: leave one of them out")
+    if any(isinstance(step.source, Send) for step in app.sources) or any(s.kind is Kind.REPLY for s in app.steps):
+        raise UsageError("sources.Send and reply() belong to an Engine in one process; not with several workers yet")
 
 
 def report(line: str) -> None:

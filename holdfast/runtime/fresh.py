@@ -14,6 +14,10 @@ from holdfast.runtime.ledger import Ledger
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.folder import DATA, DirectoryLock, refuse_foreign
 
+# What a cluster's folder holds beside its workers' directories.
+APPLICATION = "application"
+COORDINATOR = "coordinator"
+
 # In the order of deletion.
 _CONTENTS = (
     "log",
@@ -52,6 +56,17 @@ def delete(data: Path, application: str) -> list[str]:
         directory.close()
     data.rmdir()
     return []
+
+
+def delete_cluster(data: Path, application: str) -> list[str]:
+    """Delete what a cluster, or one worker, of this application has in this folder, and its outputs."""
+    if not (data / APPLICATION).is_dir():
+        return delete(data, application)
+    notes = delete(data / APPLICATION, application)  # refuses what is another application's before anything is gone
+    for path in (data / COORDINATOR, *data.glob("worker-*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+    return notes
 
 
 def _delete_unreadable(data: Path, error: DataDirectoryError) -> list[str]:
