@@ -70,7 +70,11 @@ def _promise_overlooked(ground: Ground) -> None:
     def forget(found: list[Any], *rest: Any) -> list[Any]:
         return [replace(own, promised=0) for own in found]
 
+    def unless_promised(found: str | None, *rest: Any) -> str | None:
+        return None if found is not None and "promised" in found else found
+
     ground.after(Roster, "members", forget)
+    ground.after(coordinator, "lost_member", unless_promised)
 
 
 # --- the cut
