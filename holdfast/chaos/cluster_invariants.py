@@ -2,13 +2,8 @@
 
 I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint,
 and what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one
-<<<<<<< HEAD
-content · I7 no return goes behind a sealed cut that is in memory, or behind the last complete checkpoint · I8 images
-are equal at all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
-=======
 content · I7 no return goes behind a sealed cut that is in memory, or the last complete checkpoint · I8 images are
 equal at all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
->>>>>>> csim
 """
 
 from __future__ import annotations
