@@ -31,26 +31,49 @@ class Batch:
     inline: bytes | None  # the records; None: they are in pieces
 
 
-def encode(entries: Sequence[LogEntry]) -> tuple[bytes, bytes]:
-    """Return the batch's value and the records that are not in it."""
-    described = [(entry.chunk.partition, *Described.of(entry)[:-2]) for entry in entries]
-    packed = pack(described)
-    raws = [entry.chunk.raw for entry in entries]
-    if sum(map(len, raws)) <= INLINE_MAX:
-        return b"".join((LENGTH.pack(len(packed)), packed, *raws)), b""
-    return LENGTH.pack(len(packed)) + packed, b"".join(raws)
+def encode(number: int, entries: Sequence[LogEntry]) -> tuple[bytes, bytes, list[tuple[int, Described]]]:
+    """Return the batch's value, the records that are not in it, and the descriptions as `decode` will give them."""
+    fields = []
+    raws = []
+    for entry in entries:
+        chunk = entry.chunk
+        raws.append(chunk.raw)
+        fields.append(
+            (
+                chunk.partition,
+                entry.epoch,
+                entry.generation,
+                entry.time,
+                chunk.first,
+                chunk.count,
+                chunk.time,
+                chunk.offset,
+                chunk.ended,
+                len(chunk.raw),
+            )
+        )
+    packed = pack(fields)
+    described, size = _described(number, packed)
+    if size <= INLINE_MAX:
+        return b"".join((LENGTH.pack(len(packed)), packed, *raws)), b"", described
+    return LENGTH.pack(len(packed)) + packed, b"".join(raws), described
 
 
 def decode(number: int, payload: bytes, place: str) -> Batch:
     """Return what a batch's value says."""
     end = LENGTH.size + LENGTH.unpack_from(payload)[0]
-    entries = []
+    described, size = _described(number, payload[LENGTH.size : end])
+    inline = payload[end:] if len(payload) > end or not size else None
+    if inline is not None and len(inline) != size:
+        raise DamagedError(place, f"{len(inline)} bytes of records instead of {size}")
+    return Batch(described, size, inline)
+
+
+def _described(number: int, packed: bytes) -> tuple[list[tuple[int, Described]], int]:
+    """Return (partition, description) of all entries of a batch, and the size of their records."""
+    found = []
     start = 0
-    for partition, *fields in cast("list[list[Any]]", unpack(payload[LENGTH.size : end])):
-        described = Described._make([*fields, number, start])
-        entries.append((partition, described))
-        start += described.size
-    inline = payload[end:] if len(payload) > end or not start else None
-    if inline is not None and len(inline) != start:
-        raise DamagedError(place, f"{len(inline)} bytes of records instead of {start}")
-    return Batch(entries, start, inline)
+    for partition, *fields in cast("list[list[Any]]", unpack(packed)):
+        found.append((partition, Described._make((*fields, number, start))))
+        start += fields[-1]
+    return found, start

@@ -7,7 +7,7 @@ before it ends. Shared by the forms of the partition log (storage.partition_log)
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
@@ -81,6 +81,14 @@ class HeldLog:
         """Where the partition stands after the last entry."""
         return self.entries[-1].cursor if self.entries else self.base
 
+    @property
+    def end(self) -> tuple[int, int, int]:
+        """Epoch and generation of the last entry, and the number of the record that follows it."""
+        if not self.entries:
+            return self.base.epoch, 0, self.base.number
+        last = self.entries[-1]
+        return last.epoch, last.generation, last.first + last.records
+
     def upto(self, epoch: int) -> int:
         """Return how many entries are of epochs <= `epoch`."""
         return bisect_right(self.entries, epoch, key=_epoch)
@@ -116,16 +124,16 @@ class HeldLog:
         return Lineage(self.adopted, self.base, tail.epoch, tuple(spans.items()), tail.ended)
 
 
-def check_entries(logs: dict[int, HeldLog], entries: Sequence[LogEntry]) -> None:
+def check_entries(held: Callable[[int], HeldLog | None], entries: Sequence[LogEntry]) -> None:
     """Raise LogOrderError unless `entries` go on where the logs end."""
-    ends: dict[int, tuple[int, int, int]] = {}  # partition -> epoch, generation, next record
+    ends: dict[int, tuple[int, int, int]] = {}  # by partition
     for entry in entries:
         partition = entry.chunk.partition
         if partition not in ends:
-            if partition not in logs:
+            log = held(partition)
+            if log is None:
                 raise LogOrderError(f"epoch {entry.epoch} of partition {partition} appended, whose log is not held")
-            log = logs[partition]
-            ends[partition] = (log.tail.epoch, log.entries[-1].generation if log.entries else 0, log.tail.number)
+            ends[partition] = log.end
         epoch, generation, number = ends[partition]
         if entry.epoch <= epoch or entry.generation < generation:
             what = f"epoch {entry.epoch} of generation {entry.generation} appended behind {epoch} of {generation}"

@@ -134,6 +134,10 @@ class LmdbPartitionLog:
         for partition, log in self._logs.items():
             check_held(NAME, partition, log.held)
 
+    def _held(self, partition: int) -> HeldLog | None:
+        log = self._logs.get(partition)
+        return None if log is None else log.held
+
     def _enter(self, number: int, batch: batches.Batch) -> None:
         """Take a batch's entries that count into the logs."""
         self._live[number] = 0
@@ -217,11 +221,12 @@ class LmdbPartitionLog:
             self._live[each.batch] -= 1
 
     def append(self, entries: Sequence[LogEntry]) -> None:
-        check_entries({partition: log.held for partition, log in self._logs.items()}, entries)
+        check_entries(self._held, entries)
         if not entries:
             return
         number = self._last + 1
-        value, records = batches.encode(entries)
+        # The descriptions as they will be read: what msgpack gives back as a list is one in all lives.
+        value, records, described = batches.encode(number, entries)
         self._environment.reserve(self._reserve + len(value) + len(records))
 
         def action(transaction: Transaction) -> None:
@@ -232,8 +237,11 @@ class LmdbPartitionLog:
                 transaction.put(RECORDS, RECORD_KEY.pack(number, piece), part, append=True)
 
         self._environment.write(action)
-        # As it will be read, so that what msgpack gives back as a list is one in all lives.
-        self._enter(number, batches.decode(number, value, f"{NAME}, batch {number}"))
+        for partition, each in described:
+            self._logs[partition].held.entries.append(each)
+        self._live[number] = len(described)
+        if records:
+            self._pieces[number] = pieces(len(records))
         self._last = number
         self._note()
 

@@ -127,7 +127,7 @@ class MemoryPartitionLog:
 
     def begin_append(self, entries: Sequence[LogEntry]) -> None:
         """Write entries; they are held after `finish_sync`."""
-        check_entries(self._logs, entries)
+        check_entries(self._logs.get, entries)
         operations: Operations = {}
         changed: dict[int, HeldLog] = {}
         for entry in entries:

@@ -167,6 +167,21 @@ def test_a_log_cut_off_again_and_again_keeps_what_was_kept_each_time(world: Part
     assert [each.generation for each in found] == [1, 1, 1, 6]
 
 
+def test_what_was_cut_off_twice_and_then_trimmed_does_not_come_back(world: PartitionWorld) -> None:
+    world.log.adopt(b"", 1, [(0, 0)])
+    world.log.append(entries(range(1, 10)))
+    world.log.adopt(b"", 2, [(0, 5)])
+    world.log.append([entry(8, 5, generation=2), entry(9, 6, generation=2)])
+    world.log.adopt(b"", 3, [(0, 8)])
+    kept = [*entries(range(1, 6)), entry(8, 5, generation=2)]
+    world.restart()
+    assert world.log.read(0, 0, 9999) == kept
+    world.log.trim(3, [0])
+    world.restart()
+
+    assert world.log.read(0, 3, 9999) == kept[3:]
+
+
 def test_an_installed_log_begins_behind_its_base(world: PartitionWorld) -> None:
     world.log.adopt(b"", 1, [(0, 0)])
     world.log.append(entries(range(1, 4)))
@@ -183,8 +198,7 @@ def test_an_installed_log_begins_behind_its_base(world: PartitionWorld) -> None:
 
 def test_nothing_of_a_log_comes_back_that_was_replaced_or_dropped(world: PartitionWorld) -> None:
     world.log.adopt(b"", 1, [(0, 0), (1, 0), (2, 0)])
-    for partition in (0, 1, 2):
-        world.log.append(entries(range(1, 9), partition=partition))
+    world.log.append([each for partition in (0, 1, 2) for each in entries(range(1, 9), partition=partition)])
     world.log.install(0, cursor(3), 1)  # behind an older base than the end of what was there
     world.log.trim(2, [0, 2])
     world.log.adopt(b"", 2, [(1, 30)])
