@@ -28,7 +28,7 @@ class Batch:
 
     entries: list[tuple[int, Described]]  # (partition, description)
     size: int  # bytes of records
-    inline: bytes | None  # the records; None: they are in pieces
+    in_pieces: bool  # the records are not in the batch's value
 
 
 def encode(number: int, entries: Sequence[LogEntry]) -> tuple[bytes, bytes, list[tuple[int, Described]]]:
@@ -63,10 +63,15 @@ def decode(number: int, payload: bytes, place: str) -> Batch:
     """Return what a batch's value says."""
     end = LENGTH.size + LENGTH.unpack_from(payload)[0]
     described, size = _described(number, payload[LENGTH.size : end])
-    inline = payload[end:] if len(payload) > end or not size else None
-    if inline is not None and len(inline) != size:
-        raise DamagedError(place, f"{len(inline)} bytes of records instead of {size}")
-    return Batch(described, size, inline)
+    held = len(payload) - end
+    if held not in (0, size):
+        raise DamagedError(place, f"{held} bytes of records instead of {size}")
+    return Batch(described, size, in_pieces=held < size)
+
+
+def inline(payload: bytes) -> memoryview:
+    """Return the records in a batch's value, without a look at its descriptions; nothing where they are in pieces."""
+    return memoryview(payload)[LENGTH.size + LENGTH.unpack_from(payload)[0] :]
 
 
 def _described(number: int, packed: bytes) -> tuple[list[tuple[int, Described]], int]:

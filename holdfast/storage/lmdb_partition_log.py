@@ -141,7 +141,7 @@ class LmdbPartitionLog:
     def _enter(self, number: int, batch: batches.Batch) -> None:
         """Take a batch's entries that count into the logs."""
         self._live[number] = 0
-        if batch.inline is None:
+        if batch.in_pieces:
             self._pieces[number] = pieces(batch.size)
         for partition, described in batch.entries:
             log = self._logs.get(partition)
@@ -251,21 +251,22 @@ class LmdbPartitionLog:
         # what it sees stays readable; bases are moved before what lies behind them is deleted.
         last = self._last
         with self._environment.read() as transaction:
-            number, records = 0, b""
+            number, records = 0, memoryview(b"")
             for each in self._logs[partition].held.wanted(after, bytes_max):
                 if each.batch > last:
                     break
                 if each.batch != number:
                     number, records = each.batch, self._records(transaction, each.batch)
-                found.append(each.entry(partition, records[each.start : each.start + each.size]))
+                found.append(each.entry(partition, bytes(records[each.start : each.start + each.size])))
         return found
 
-    def _records(self, transaction: Transaction, number: int) -> bytes:
+    def _records(self, transaction: Transaction, number: int) -> memoryview:
         """Return the records of all entries of a batch."""
         payload = transaction.need(BATCHES, BATCH_KEY.pack(number), f"batch {number}")
+        inline = batches.inline(payload)
+        if inline:
+            return inline
         batch = batches.decode(number, payload, f"{NAME}, batch {number}")
-        if batch.inline is not None:
-            return batch.inline
         parts = [
             transaction.need(RECORDS, RECORD_KEY.pack(number, piece), f"batch {number}, piece {piece}")
             for piece in range(pieces(batch.size))
@@ -273,7 +274,7 @@ class LmdbPartitionLog:
         records = b"".join(parts)
         if len(records) != batch.size:
             raise DamagedError(f"{NAME}, batch {number}", f"{len(records)} bytes instead of {batch.size}")
-        return records
+        return memoryview(records)
 
     def cursor(self, partition: int, epoch: int) -> Cursor:
         return self._logs[partition].held.cursor(epoch)
