@@ -204,6 +204,30 @@ def test_an_older_file_put_back_is_damage(path: Path) -> None:
         LmdbCoordinatorStore.open(path, create=False)
 
 
+def test_a_record_of_another_length_than_the_head_says_is_damage(path: Path) -> None:
+    with LmdbCoordinatorStore.open(path, create=False) as store:
+        store._environment.write(lambda transaction: transaction.put(b"about", b"record", b"older"))
+
+    with pytest.raises(DamagedError, match="5 bytes instead of 10000"):
+        LmdbCoordinatorStore.open(path, create=False)
+
+
+def test_commits_that_an_opened_disk_then_lost_are_noticed_by_the_mark() -> None:
+    noticed = 0
+    for seed in range(20):
+        disk = MemoryDisk()
+        MemoryCoordinatorStore(disk)
+        disk.skip_sync = True
+        MemoryCoordinatorStore(disk)
+        disk.power_loss(Random(seed))
+        try:
+            MemoryCoordinatorStore(disk)
+        except DamagedError:
+            noticed += 1
+
+    assert 0 < noticed < 20
+
+
 # Flips bytes of a store one at a time, in a process of its own because LMDB may take it down; says what became of each.
 FLIP = """
 import shutil, sys

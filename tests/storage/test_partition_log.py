@@ -15,11 +15,12 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.core.epochs import Chunk, Cursor, Lineage, LogEntry
 from holdfast.core.errors import DamagedError
-from holdfast.storage import lmdb_partition_log
+from holdfast.storage import batches, lmdb_partition_log
 from holdfast.storage.batches import INLINE_MAX
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.environment import Environment, Transaction
 from holdfast.storage.epoch_table import pack_entry_rows, unpack_entry_rows
+from holdfast.storage.lmdb_partition_log import BATCH_KEY
 from holdfast.storage.log import LogOrderError
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.memory_partition_log import MemoryPartitionLog
@@ -266,10 +267,23 @@ def test_rows_that_were_missing_between_others_are_filled_in(world: PartitionWor
     expected = [*range(1, 5), *range(11, 2600)]
     assert [row.epoch for row in world.log.rows(0)] == expected
     world.log.trim(2550, [0, 1])
+    assert world.log.lineages()[0].base.epoch == 2550
     world.restart()
 
     assert [row.epoch for row in world.log.rows(0)] == expected
     assert list(world.log.rows(1)) == []
+
+
+def test_a_row_is_that_of_the_entry_that_was_trimmed_first(world: PartitionWorld) -> None:
+    world.log.adopt(b"", 1, [(0, 0)])
+    world.log.append(entries(range(1, 3)))
+    world.log.trim(2, [0])
+    world.log.install(0, Cursor(), 1)
+    world.log.append([LogEntry(1, 1, 99, Chunk(0, 0, 7, 99, None, True, b""))])
+    world.log.trim(1, [0])
+    world.restart()
+
+    assert [row.time for row in world.log.rows(0)] == [1001, 1002]
 
 
 def test_the_table_may_be_read_while_the_logs_are_trimmed(world: PartitionWorld) -> None:
@@ -317,6 +331,16 @@ def test_what_was_appended_does_not_change_with_its_giver(world: PartitionWorld)
     assert world.log.cursor(0, 1).offset == [1, 2]
 
 
+def test_a_base_is_the_same_in_this_life_and_the_next(world: PartitionWorld) -> None:
+    world.log.adopt(b"", 1, [])
+    world.log.install(0, Cursor(3, 4, (1, (2, "three"))), 1)
+    now = world.log.lineages()
+    world.restart()
+
+    assert now == world.log.lineages()
+    assert now[0].base.offset == [1, [2, "three"]]
+
+
 ROWS = st.tuples(
     st.integers(1, 9), st.integers(-5, 2**42), st.integers(0, 2**40), st.integers(0, 2**42), st.booleans()
 )
@@ -342,6 +366,23 @@ def test_a_kill_loses_the_call_that_was_not_synced() -> None:
     disk.crash(Random(0))
 
     assert MemoryPartitionLog(disk).adopted() == (1, b"one")
+
+
+def test_commits_that_an_opened_disk_then_lost_are_noticed_by_the_mark() -> None:
+    noticed = 0
+    for seed in range(50):
+        disk = MemoryDisk()
+        log = MemoryPartitionLog(disk)
+        disk.skip_sync = True
+        log.adopt(b"one", 1, [])
+        MemoryPartitionLog(disk)
+        disk.power_loss(Random(seed))
+        try:
+            MemoryPartitionLog(disk)
+        except DamagedError:
+            noticed += 1
+
+    assert 0 < noticed < 50
 
 
 def test_a_skipped_sync_loses_and_tears_commits_and_what_shows_is_noticed() -> None:
@@ -394,6 +435,59 @@ def test_what_counts_no_more_leaves_the_disk(tmp_path: Path) -> None:
         assert [transaction.entries(name) for name in (b"logs", b"batches", b"records")] == [0, 0, 0]
     assert (tmp_path / "data/partitions/data.mdb").stat().st_size < 4 << 20
     world.close()
+
+
+def test_what_counts_no_more_leaves_the_disk_in_as_many_steps_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = LmdbPartitionWorld(tmp_path / "data")
+    world.log.adopt(b"", 1, [(0, 0)])
+    for number in range(1, 12):
+        world.log.append(entries(range(number, number + 1)))
+    world.log.adopt(b"", 2, [(0, 1)])
+    with small_steps(monkeypatch):
+        world.log.trim(0, [0])
+
+    assert world.directory.partitions().batches() == [1]
+    with world.directory.partitions()._environment.read() as transaction:
+        assert transaction.entries(b"batches") == 1
+    world.close()
+
+
+@pytest.mark.parametrize("lost", ["append", "adopt"])
+def test_an_older_file_put_back_is_damage(tmp_path: Path, lost: str) -> None:
+    data = tmp_path / "data" / "partitions" / "data.mdb"
+    with DataDirectory.open(tmp_path / "data", create=True) as directory:
+        directory.partitions().adopt(b"", 1, [(0, 0)])
+    before = data.read_bytes()
+    with DataDirectory.open(tmp_path / "data", create=False) as directory:
+        if lost == "append":
+            directory.partitions().append(entries(range(1, 2)))
+        else:
+            directory.partitions().adopt(b"", 2, [])
+    data.write_bytes(before)
+
+    with (
+        DataDirectory.open(tmp_path / "data", create=False) as directory,
+        pytest.raises(DamagedError, match="commits are lost"),
+    ):
+        directory.partitions()
+
+
+def test_entries_that_do_not_follow_each_other_on_the_disk_are_damage(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data", create=True) as directory:
+        log = directory.partitions()
+        log.adopt(b"", 1, [(0, 0)])
+        log.append(entries(range(1, 2)))
+        log.append(entries(range(2, 3)))
+        value = batches.encode(2, entries(range(5, 6)))[0]
+        log._environment.write(lambda transaction: transaction.put(b"batches", BATCH_KEY.pack(2), value))
+
+    with (
+        DataDirectory.open(tmp_path / "data", create=False) as directory,
+        pytest.raises(DamagedError, match="epoch 5 begins with record 4, epoch 1 ends before 1"),
+    ):
+        directory.partitions()
 
 
 def test_entries_appended_while_they_are_read_are_left_for_the_next_read(
