@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from holdfast.core.application import Application
 from holdfast.core.entities import canonical_of
@@ -22,6 +23,7 @@ from holdfast.core.values import encode
 from holdfast.recovery.config import Config
 from holdfast.recovery.coordinator import Coordinator
 from holdfast.recovery.events import StopAsked
+from holdfast.worker import holding, staging
 from holdfast.worker.holding import VOID_STEP
 from holdfast.worker.settings import Settings
 from tests.worker.cluster_drive import Cluster
@@ -83,6 +85,13 @@ class Trial:
 
     def run(self) -> str | None:
         """To the very end; the error it ended with."""
+        with (
+            patch.object(staging, "BYTES_FREE", self.random.choice([0, staging.BYTES_FREE])),
+            patch.object(holding, "CHUNK_ROWS_MAX", self.random.choice([1, holding.CHUNK_ROWS_MAX])),
+        ):
+            return self._run()
+
+    def _run(self) -> str | None:
         for _ in range(STEPS_MAX):
             finish = self.cluster.finish
             if finish is not None and (finish.ended or finish.error is not None):

@@ -182,13 +182,14 @@ class HoldingsMachine(RuleBasedStateMachine):
             while messages:
                 messages.popleft()()
 
-    @rule()
-    def seal(self) -> None:
-        """What is sealed is held by all."""
+    @rule(back=st.integers(0, 2))
+    def seal(self, back: int) -> None:
+        """What is sealed is held by all; later cuts may have been made."""
         self.deliver_all()
-        self.sealed = self.epoch
+        self.sealed = max(self.sealed, self.epoch - back)
         for holding in self.holdings.values():
             holding.sealed(self.sealed)
+            assert all(own.base == self.sealed for own in holding.remembered if own.ranges)
 
     # --- checkpoints
 
@@ -201,7 +202,7 @@ class HoldingsMachine(RuleBasedStateMachine):
         at = self.epoch
         if later:
             self.change("plain", 1, 9)
-        self.seal()
+        self.seal(0)
         for node, own in self.holdings.items():
             if anew:
                 self.disks[node] += [void_of(own.ranges, own.registry), *images[node], *own.shadow_at(at)]
