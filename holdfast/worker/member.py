@@ -92,7 +92,8 @@ class Member:
             orders += self.running.advance(event.now, ticked=ticked)
             # What only says how far it has got waits until nothing else has happened; but not for long: a member that
             # always has work would never tell that its part of a checkpoint is whole.
-            self._owes = (not ticked or self.running.has_work) and event.now - self._told_at < PATIENCE_MS
+            patient = 0 <= event.now - self._told_at < PATIENCE_MS  # the clock may have been set back
+            self._owes = patient and (not ticked or self.running.has_work)
             if not self._owes:
                 self._told_at = event.now
             orders += self.running.flush(beats=not self._owes)

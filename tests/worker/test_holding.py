@@ -349,6 +349,25 @@ def test_a_snapshot_in_parts_counts_when_all_of_it_is_here(monkeypatch: pytest.M
     assert [unpack(chunk, second.registry).step for _, chunk in second.chunks] == [VOID_STEP] + ["plain"] * 3
 
 
+def test_what_a_disk_still_has_of_ranges_that_were_given_up_is_dropped_before_their_snapshot() -> None:
+    first, second = both()
+    touched(first.books["plain"], 1).state.append(5)
+    stale = first.cut(1).by_backup["b"]
+    second.forget()
+    for chunk in stale:
+        second.restore(chunk)
+
+    second.begin(a_formation(2, 1, [Holders("a", ("b",))] * RANGES, {"b": list(range(RANGES))}), "b")
+    assert in_shadow(second) == {}
+    second.take_snapshot(1, range(RANGES), (), last=True)
+
+    assert in_shadow(second) == {}
+    again = a_holding()
+    for chunk in (*stale, *second.chunks_upto(1)):
+        again.restore(chunk)
+    assert in_shadow(again) == {}
+
+
 def test_memory_is_not_offered_of_ranges_that_are_still_lacking() -> None:
     _, second = both(lacking=True)
 

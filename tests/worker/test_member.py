@@ -342,7 +342,10 @@ def test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless(mon
     bench = at_work(Bench())
     monkeypatch.setattr(type(bench.member.running), "has_work", property(lambda self: True))
     monkeypatch.setattr(type(bench.member.running), "_work", lambda self: [])
-    bench.hear(chas.LinkLost(0, "b"))
+    bench.now = 10_000
+    bench.tick()
+    bench.now = 10  # the clock is set back
+    bench.hear(chas.LinkLost(10, "b"))
 
     for _ in range(machine.PATIENCE_MS + 1):
         bench.tick()
