@@ -490,6 +490,19 @@ def test_entries_that_do_not_follow_each_other_on_the_disk_are_damage(tmp_path: 
         directory.partitions()
 
 
+@pytest.mark.parametrize("size", [0, 100, INLINE_MAX, INLINE_MAX + 1])
+def test_a_batch_is_decoded_as_it_was_described_and_no_byte_less(size: int) -> None:
+    content = [entry(1, 0, raw=b"one"), entry(1, 0, partition=1, raw=bytes(size))]
+    value, records, described = batches.encode(7, content)
+    batch = batches.decode(7, value, "batch 7")
+
+    assert (batch.entries, batch.size, batch.in_pieces) == (described, size + 3, size + 3 > INLINE_MAX)
+    assert bytes(batches.inline(value)) + records == b"one" + bytes(size)
+    if not batch.in_pieces:
+        with pytest.raises(DamagedError, match="batch 7"):
+            batches.decode(7, value[:-1], "batch 7")
+
+
 def test_entries_appended_while_they_are_read_are_left_for_the_next_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
