@@ -306,11 +306,12 @@ class Coordinator:
     def _work(self, formation: Formation, statuses: list[Status]) -> list[Effect]:
         """Checkpoints, the end, planned changes."""
         kept = self.shelf.kept
+        self.rounds.settle(self.now, kept)
         at_rest = self._is_at_rest(formation, statuses)
         if at_rest and not self.rounds.ordered and covers(kept.checkpoint, formation, statuses):
             ended = formation.limit is None and all(own.ended for own in statuses)
             return self._finish(Finish(ended, formation.stop_error))
-        checkpoint = self.rounds.completed(self.now, formation, statuses)
+        checkpoint = self.rounds.completed(formation, statuses)
         if checkpoint is not None:
             self._note(f"checkpoint {checkpoint.number} of cut {checkpoint.epoch} is whole everywhere")
             return [self.shelf.put(replace(kept, checkpoint=checkpoint, reserved=checkpoint.number + 1))]

@@ -75,9 +75,7 @@ def _layout(record: Formation | None, goal: Layout, ground: Ground, logs: Logs, 
     """As near to the goal as can be, as long as everything has a primary that has it."""
     now = record.layout if record else NOTHING_LAID_OUT
     return Layout(
-        ranges=attainable(
-            goal.ranges, now.ranges, leading=ground.holding, copies=ground.holding, shunned=wish.shunned
-        ),
+        ranges=attainable(goal.ranges, now.ranges, leading=ground.holding, copies=ground.holding, shunned=wish.shunned),
         partitions=attainable(
             goal.partitions,
             now.partitions,

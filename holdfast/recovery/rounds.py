@@ -52,16 +52,19 @@ class Rounds:
         """Begin the round."""
         self.ordered, self.last = kept.reserved, at_rest
 
-    def completed(self, now: int, formation: Formation, statuses: Sequence[Status]) -> Checkpoint | None:
+    def completed(self, formation: Formation, statuses: Sequence[Status]) -> Checkpoint | None:
         """The checkpoint, once all have it on disk; to be made durable before anybody is told."""
         if not self.ordered or any(own.prepared != self.ordered for own in statuses):
             return None
         cuts = {own.prepared_at for own in statuses}
         assert len(cuts) == 1, f"checkpoint {self.ordered} stands at different cuts: {sorted(cuts)}"
         ended = self.last and all(own.ended for own in statuses)
-        checkpoint = Checkpoint(self.ordered, cuts.pop(), formation.limit, held(formation), ended)
-        self.ordered, self.over_at = 0, now
-        return checkpoint
+        return Checkpoint(self.ordered, cuts.pop(), formation.limit, held(formation), ended)
+
+    def settle(self, now: int, kept: Kept) -> None:
+        """The round is over once its record is durable; until then nobody is told to give it up."""
+        if self.ordered and kept.checkpoint is not None and kept.checkpoint.number == self.ordered:
+            self.ordered, self.over_at = 0, now
 
 
 def has_room(kept: Kept) -> bool:

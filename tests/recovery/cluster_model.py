@@ -1,10 +1,10 @@
-"""A cluster as somebody sees it who sees everything: who logged and held what, in which generation, and what was durable.
+"""A cluster as seen by somebody who sees everything: who logged and held what in which generation, what was durable.
 
 There are no messages: members of one generation act on each other directly, one small step at a time, so that a kill, a
-zombie or a change of generation can come between any two. What an epoch holds is known from the first time that it could
-be durable, and `Broken` is raised as soon as anything says otherwise: an entry lost or changed, an image of another past,
-a cut behind a sealed one. It shares with the code under test only what a worker shares with it: messages, and how much
-of its log a worker keeps.
+zombie or a change of generation can come between any two. What an epoch holds is known from the first time that it
+could be durable, and `BrokenError` is raised as soon as anything says otherwise: an entry lost or changed, an image of
+another past, a cut behind a sealed one. It shares with the code under test only what a worker shares with it: messages,
+and how much of its log a worker keeps.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ AHEAD = 3  # epochs that a partition may be ahead of the slowest
 CUT_EVERY = 2  # on the average
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """The promise is broken."""
 
 
 def expect(condition: object, what: str) -> None:
     if not condition:
-        raise Broken(what)
+        raise BrokenError(what)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Log:
 
     def trim(self, epoch: int) -> None:
         if epoch > self.base:
-            self.base_ended = any(c.endswith("!") for e, (_, c) in self.entries.items() if e <= epoch) or self.base_ended
+            self.base_ended |= any(c.endswith("!") for e, (_, c) in self.entries.items() if e <= epoch)
             self.base = epoch
             self.entries = {e: entry for e, entry in self.entries.items() if e > epoch}
 
@@ -169,7 +169,7 @@ class Cluster:
         return digest
 
     def note_durable(self, generation: Generation, epoch: int) -> None:
-        """Up to here all is as it is for ever; but an epoch without anything, behind the last entry, may yet get some."""
+        """Up to here all is as it is for ever; but what is empty behind the last entry may yet get something."""
         while epoch > generation.noted and all(epoch not in own for own in generation.contents.values()):
             epoch -= 1
         for e in range(self.known + 1, min(generation.formation.cut, epoch - 1) + 1):
@@ -187,7 +187,8 @@ class Cluster:
         for epoch in range(log.base + 1, self.known + 1):
             true = self.truth.get((partition, epoch), "")
             own = log.entries.get(epoch, (0, ""))[1]
-            expect(own == true or (own == "" and not counted), f"{node.name}: epoch {epoch} of {partition}: {own!r}, not {true!r}")
+            is_right = own == true or (own == "" and not counted)
+            expect(is_right, f"{node.name}: epoch {epoch} of {partition}: {own!r}, not {true!r}")
 
     # --- what the record says
 
@@ -212,7 +213,7 @@ class Cluster:
                 if not holders:
                     self.count("a sealed cut without holders")
                     return
-            expect(self.backups == 0, f"cut {formation.cut} is behind {newest}, which was sealed, and all ranges have holders")
+            expect(self.backups == 0, f"cut {formation.cut} is behind {newest}, sealed, and all ranges have holders")
 
     def _took_part(self, node: Node, record: Formation | None) -> bool:
         """In every generation recorded since its memory was returned."""
@@ -257,7 +258,9 @@ class Cluster:
                 disk = node.complete
                 found = disk is not None and disk.number == formation.checkpoint.number
                 image = disk.images.get(number) if found and disk else None
-            expect(image == true, f"{node.name}: the image of range {number} at cut {formation.cut} is {image}, not {true}")
+            expect(
+                image == true, f"{node.name}: the image of range {number} at cut {formation.cut} is {image}, not {true}"
+            )
             memory[number] = {formation.cut: true}
         node.memory = memory
         node.phase, node.remembers = Phase.RUN, formation.number
@@ -447,9 +450,9 @@ class Cluster:
             return
         number, cut = generation.staging
         held = [r for r, own in enumerate(generation.formation.layout.ranges) if name in own.all]
-        if all(cut in node.memory.get(r, {}) for r in held) and self.sealable(generation) >= cut:
-            if node.prepared is None or node.prepared.number < number:
-                node.prepared = Staged(number, cut, {r: node.memory[r][cut] for r in held})
+        is_new = node.prepared is None or node.prepared.number < number
+        if is_new and all(cut in node.memory.get(r, {}) for r in held) and self.sealable(generation) >= cut:
+            node.prepared = Staged(number, cut, {r: node.memory[r][cut] for r in held})
 
     def complete(self, node: Node, number: int) -> None:
         """The coordinator's record is durable, and the node has heard of it."""
@@ -473,7 +476,9 @@ class Cluster:
         formation = generation.formation
         names = [member.node for member in formation.members]
         partition = random.randrange(self.partitions)
-        match random.choice(("close", "close", "copy", "copy", "copy", "apply", "apply", "ship", "ship", "learn", "durable")):
+        match random.choice(
+            ("close", "close", "copy", "copy", "copy", "apply", "apply", "ship", "ship", "learn", "durable")
+        ):
             case "close":
                 self.close(generation, partition, random, stopped)
             case "copy":
@@ -491,4 +496,3 @@ class Cluster:
                 self.learn(generation, random.choice(names))
             case "durable":
                 self.durable(generation)
-

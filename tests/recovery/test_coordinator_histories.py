@@ -77,7 +77,7 @@ class Coordination(RuleBasedStateMachine):
     def something_is_lost_on_the_way(self, place: int) -> None:
         for post in (self.theatre.statuses, self.theatre.orders):
             if post and place % 2:
-                post.pop(place % len(post))  # type: ignore[attr-defined]
+                post.pop(place % len(post))
 
     @rule()
     def a_write_is_durable(self) -> None:

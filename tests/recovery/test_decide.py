@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +25,11 @@ class History:
         self.live = random.random() < 0.5
         backups = random.choice((0, 1, 1, 1, 2))
         self.cluster = Cluster(
-            "abcd"[: random.choice((2, 3, 3, 4))], ranges=4, partitions=random.choice((1, 2)), backups=backups, live=self.live
+            "abcd"[: random.choice((2, 3, 3, 4))],
+            ranges=4,
+            partitions=random.choice((1, 2)),
+            backups=backups,
+            live=self.live,
         )
         self.shape = Shape(4, backups, self.cluster.partitions, 1, self.live, 1)
         self.record: Formation | None = None

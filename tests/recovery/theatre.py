@@ -314,7 +314,9 @@ class Theatre:
         formation = self.kept.formation
         if self.coordinator is None or self.coordinator.state is not State.RUN or formation is None:
             return False
-        at_work = {name for name in self.cluster.nodes if self.cluster.member(self.cluster.generations[formation.number], name)}
+        at_work = {
+            name for name in self.cluster.nodes if self.cluster.member(self.cluster.generations[formation.number], name)
+        }
         return formation.target is None and at_work == self.wanted()
 
     def wanted(self) -> set[str]:
