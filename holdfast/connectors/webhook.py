@@ -11,6 +11,7 @@ import http.client
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import xxhash
@@ -124,7 +125,7 @@ class Webhook:
     def _exchange(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes, float]:
         """Status, the beginning of the answer, and how many seconds it asks to wait."""
         connection = self._connected()
-        target = urlunsplit(("", "", self._url.path, self._url.query, "")) or "/"
+        target = urlunsplit(("", "", self._url.path or "/", self._url.query, ""))
         connection.request(method, target, body, {"Holdfast-Stream": self._stream, **self._headers, **headers})
         response = connection.getresponse()
         answer = response.read(_ANSWER_BYTES_MAX)
