@@ -73,8 +73,8 @@ class KafkaSource:
         assert offset is None or type(offset) is int, offset
         return KafkaReader(self, int(partition), offset)
 
-    def cut(self, raw: bytes, count: int) -> int:
-        return framing.cut(raw, count)
+    def cut(self, raw: bytes, start: int, size: int) -> int:
+        return framing.cut(raw, start, size)
 
     def decode(self, raw: bytes) -> list[dict[str, Any] | Undecodable]:
         return self.frames.decode(raw)

@@ -11,7 +11,6 @@ import http.client
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import xxhash
