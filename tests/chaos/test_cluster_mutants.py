@@ -22,8 +22,8 @@ FAST = (
     "changes-not-taken-back",
     "checkpoint-of-last-cut",
 )
-# Not found by any seed so far: rules that other rules cover, or faults that are too weak.
-SURVIVORS: set[str] = set()
+# Not found within 150 seeds: rules that others cover, or faults that are too weak.
+SURVIVORS = {"any-memory-counts", "promise-overlooked", "stale-log-counts", "strangers-remember"}
 
 
 def found(name: str, seeds: int) -> str:
