@@ -484,3 +484,15 @@ def test_a_node_that_was_let_go_is_not_waited_for() -> None:
         desk.report(node, report=memory(1))
 
     assert desk.stores
+
+
+def test_a_worker_that_says_the_same_again_after_it_was_believed_lost_is_there() -> None:
+    desk = working()
+    desk.run("a", lost=("b",))
+    said = desk.coordinator.roster.workers["b"].status
+    desk.give(events.WorkerLost(0, "b"))
+    desk.store()
+    assert desk.body("b") == Run(1)
+    desk.give(events.Heard(0, said))
+
+    assert desk.body("b") == Ask(2)
