@@ -18,7 +18,7 @@ class Config:
     ranges: int = 1024  # counts at the first start only
     backups: int = 1
     checkpoint_ms: int = 1000  # from one checkpoint to the next: work done again after a crash, against what one costs
-    collect_ms: int = 2000  # a living worker that has not reported by then is left out
+    collect_ms: int = 5000  # a living worker that has not reported by then is left out, with all that it remembers
     waiting_ms: int = 2000  # recorded nodes that are away are waited for so long at a start
     join_ms: int = 50  # workers that start together join together
     shun_ms: int = 5000  # how long a node that others can't reach is left out

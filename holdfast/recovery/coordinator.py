@@ -227,7 +227,8 @@ class Coordinator:
             return self._draw("somebody has promised more than was drawn")
         reporters = self.roster.reporters(drawn)
         waited = self.now - self.entered
-        if len(reporters) < len(alive) and waited < self.config.collect_ms:
+        expected = [worker for worker in alive.values() if worker.status.phase is not Phase.OVER]
+        if len(reporters) < len(expected) and waited < self.config.collect_ms:
             return []
         decision = self._judge(reporters, drawn)
         if isinstance(decision, Wait):

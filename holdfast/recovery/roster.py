@@ -35,11 +35,16 @@ class Roster:
         self.workers: dict[str, Worker] = {}
 
     def hear(self, now: int, status: Status) -> bool:
-        """Take a status; whether a worker has come that was not there."""
+        """Take a status; whether a worker has come that was not there.
+
+        One that has nothing new to say says the same again: that, too, shows that it is there after all.
+        """
         known = self.workers.get(status.node)
         if known is not None:
             old = known.status
-            if (status.incarnation, status.number) <= (old.incarnation, old.number):
+            if (status.incarnation, status.number) < (old.incarnation, old.number):
+                return False
+            if status == old and known.alive:
                 return False
             if status.incarnation == old.incarnation and known.alive:
                 known.status = status

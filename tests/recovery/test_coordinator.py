@@ -473,3 +473,26 @@ def test_why_everything_is_as_it_is_can_be_read() -> None:
         "since": "generation 2: node b is lost",
     }
     assert describe_range(desk.coordinator, 4) == {}
+
+
+def test_a_node_that_was_let_go_is_not_waited_for() -> None:
+    desk = working()
+    desk.hear("c", phase=Phase.OVER)
+    desk.run("a", lost=("b",))
+    desk.store()
+    for node in "ab":
+        desk.report(node, report=memory(1))
+
+    assert desk.stores
+
+
+def test_a_worker_that_says_the_same_again_after_it_was_believed_lost_is_there() -> None:
+    desk = working()
+    desk.run("a", lost=("b",))
+    said = desk.coordinator.roster.workers["b"].status
+    desk.give(events.WorkerLost(0, "b"))
+    desk.store()
+    assert desk.body("b") == Run(1)
+    desk.give(events.Heard(0, said))
+
+    assert desk.body("b") == Ask(2)

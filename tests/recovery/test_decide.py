@@ -156,6 +156,6 @@ class History:
 
 
 @given(st.integers(min_value=0, max_value=2**32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_nothing_durable_is_lost_and_no_image_is_of_another_past(seed: int) -> None:
     History(seed).run()

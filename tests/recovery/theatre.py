@@ -27,6 +27,7 @@ class Part:
     """What a worker knows of the coordinator's orders."""
 
     sent: int = 0
+    last: Status | None = None
     heard: int = 0
     run: Run | None = None
     report: Report | None = None
@@ -161,8 +162,11 @@ class Theatre:
         part = self.part(node)
         if not node.alive:
             return
-        part.sent += 1
-        self.statuses.append(self.status(node, part))
+        status = self.status(node, part)
+        if part.last is None or replace(part.last, number=0) != status:  # else it says the same again
+            part.sent += 1
+            part.last = replace(status, number=part.sent)
+        self.statuses.append(part.last)
         if len(self.statuses) > IN_FLIGHT_MAX:
             self.statuses.pop(0)
 
@@ -175,7 +179,7 @@ class Theatre:
         return Status(
             node=node.name,
             incarnation=node.incarnation,
-            number=part.sent,
+            number=0,
             phase=Phase.OVER if part.over else node.phase,
             generation=node.generation if works else 0,
             promised=node.promised,
