@@ -368,6 +368,22 @@ def test_what_a_disk_still_has_of_ranges_that_were_given_up_is_dropped_before_th
     assert in_shadow(again) == {}
 
 
+def test_a_primary_that_becomes_a_backup_keeps_timers_and_gives_them_back() -> None:
+    first, _ = both()
+    book = first.books["timed"]
+    book.set_timer(touched(book, 1), "n", 40)
+    first.cut(1)
+    first.at(1)
+
+    first.begin(a_formation(2, 1, [Holders("b", ("a",))] * RANGES), "a")
+    assert in_shadow(first) == {("timed", 1): ([], {"n": 40})}
+    assert book.next_due() is None
+    first.begin(a_formation(3, 1, [Holders("a")] * RANGES), "a")
+
+    assert in_books(first) == {("timed", 1): ([], {"n": 40})}
+    assert book.next_due() == 40
+
+
 def test_memory_is_not_offered_of_ranges_that_are_still_lacking() -> None:
     _, second = both(lacking=True)
 
