@@ -18,6 +18,7 @@ from holdfast.storage.held_log import (
     HeldLog,
     check_entries,
     check_generation,
+    check_held,
     check_install,
 )
 from holdfast.storage.memory_disk import MemoryDisk, Operations
@@ -64,6 +65,7 @@ class MemoryPartitionLog:
             rows.sort()
         for partition, log in self._logs.items():
             log.entries.sort(key=lambda each: each.epoch)
+            check_held(STORE, partition, log)
             _, _, expected = cast("tuple[int, Cursor, int]", contents["log", partition])
             if len(log.entries) != expected:
                 what = f"{len(log.entries)} entries are there instead of {expected}"

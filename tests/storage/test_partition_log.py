@@ -368,6 +368,18 @@ def test_a_kill_loses_the_call_that_was_not_synced() -> None:
     assert MemoryPartitionLog(disk).adopted() == (1, b"one")
 
 
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_an_entry_that_is_missing_is_noticed(epoch: int) -> None:
+    disk = MemoryDisk()
+    log = MemoryPartitionLog(disk)
+    log.adopt(b"", 1, [(0, 0)])
+    log.append(entries(range(1, 4)))
+    del disk.store("partitions").contents["entry", 0, epoch]
+
+    with pytest.raises(DamagedError, match="partition 0"):
+        MemoryPartitionLog(disk)
+
+
 def test_commits_that_an_opened_disk_then_lost_are_noticed_by_the_mark() -> None:
     noticed = 0
     for seed in range(50):
@@ -398,8 +410,11 @@ def test_a_skipped_sync_loses_and_tears_commits_and_what_shows_is_noticed() -> N
         assert MemoryPartitionLog(disk).lineages()[0].tail == 4, "a kill loses nothing that was written"
         disk.power_loss(Random(seed))
         try:
-            tails = {lineage.tail for lineage in MemoryPartitionLog(disk).lineages().values()}
-            seen.add("whole" if tails == {4} else "lost")
+            log = MemoryPartitionLog(disk)
+            tails = {partition: lineage.tail for partition, lineage in log.lineages().items()}
+            for partition, tail in tails.items():
+                assert [each.epoch for each in log.read(partition, 0, 9999)] == list(range(1, tail + 1))
+            seen.add("whole" if tails == {0: 4, 1: 4} else "lost")
         except DamagedError:
             seen.add("noticed")
 
