@@ -187,6 +187,7 @@ def test_what_is_no_record_is_an_error_of_the_step(output: Any) -> None:
 # --- over a real broker
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_the_sink_keeps_the_contract_while_it_is_killed(broker: Broker) -> None:
     broker.create("checked")
     outputs = [f"output {n}".encode() for n in range(150)]
@@ -199,6 +200,7 @@ def test_the_sink_keeps_the_contract_while_it_is_killed(broker: Broker) -> None:
     )
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_records_of_one_key_lie_in_one_partition_and_what_was_given_up_is_not_seen(broker: Broker) -> None:
     broker.create("keyed", 3)
     sink = opened(broker, "keyed")
@@ -220,6 +222,7 @@ def test_records_of_one_key_lie_in_one_partition_and_what_was_given_up_is_not_se
         assert own == sorted(own, key=int)
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_a_producer_that_was_given_up_for_dead_writes_nothing_any_more(broker: Broker) -> None:
     broker.create("fenced")
     zombie, heir = opened(broker, "fenced"), opened(broker, "fenced")
@@ -234,6 +237,7 @@ def test_a_producer_that_was_given_up_for_dead_writes_nothing_any_more(broker: B
     assert committed(broker.servers, "fenced") == [b"a", b"b"]
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_other_data_directories_have_numbers_of_their_own(broker: Broker) -> None:
     broker.create("shared")
     for owner in ("one", "two"):
@@ -244,6 +248,7 @@ def test_other_data_directories_have_numbers_of_their_own(broker: Broker) -> Non
     assert committed(broker.servers, "shared") == [b"one", b"two"]
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_a_number_that_kafka_has_forgotten_is_refused(broker: Broker) -> None:
     broker.create("forgotten")
     sink = opened(broker, "forgotten")
@@ -252,6 +257,7 @@ def test_a_number_that_kafka_has_forgotten_is_refused(broker: Broker) -> None:
     sink.close()
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_a_record_that_is_too_large_is_refused_by_its_number_and_leaves_nothing(broker: Broker) -> None:
     broker.create("large")
     sink = opened(broker, "large")
@@ -264,6 +270,7 @@ def test_a_record_that_is_too_large_is_refused_by_its_number_and_leaves_nothing(
     assert committed(broker.servers, "large") == [b"a"]
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_a_topic_that_is_not_there_is_refused(broker: Broker) -> None:
     with pytest.raises(UsageError, match=r"topic 'none': .*create it first"):
         hf.sources.Kafka(broker.servers, "none").partitions()
@@ -273,6 +280,7 @@ def test_a_topic_that_is_not_there_is_refused(broker: Broker) -> None:
     sink.close()
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_records_that_retention_took_are_an_error(broker: Broker) -> None:
     broker.create("kept-briefly")
     produce(broker.servers, "kept-briefly", [(None, b"%d" % n) for n in range(10)])
@@ -285,6 +293,7 @@ def test_records_that_retention_took_are_an_error(broker: Broker) -> None:
     reader.close()
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_broker_that_is_restarted_is_gone_on_with(how: int, broker: Broker) -> None:
     topic = f"restarted-{how}"
@@ -308,6 +317,7 @@ def test_a_broker_that_is_restarted_is_gone_on_with(how: int, broker: Broker) ->
     assert committed(broker.servers, topic) == [b"a", b"b"]
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_a_broker_that_stays_away_ends_patience_with_one_line(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.connectors.kafka.START_SECONDS", 1.0)
     monkeypatch.setattr("holdfast.connectors.kafka_sink._CALL_SECONDS", 1.0)
@@ -327,6 +337,7 @@ def test_a_broker_that_stays_away_ends_patience_with_one_line(broker: Broker, mo
         sink.close()
 
 
+@pytest.mark.nightly  # a broker of its own: half a minute to start where there is one
 def test_every_record_comes_out_once_through_kills_and_restarts_of_the_broker(broker: Broker, tmp_path: Path) -> None:
     broker.create("orders", 3)
     broker.create("numbered", 3)
