@@ -7,6 +7,8 @@ under way is over; only then is the number asked for.
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,9 +17,10 @@ import xxhash
 
 from holdfast.connectors import kafka
 from holdfast.connectors.kafka import client
-from holdfast.core.errors import OutputShortError, SinkError
+from holdfast.core.errors import OutputShortError, SinkError, UsageError
 
-_CALL_SECONDS = 10.0  # of one call of the client
+_CALL_SECONDS = 5.0  # of one call of the client
+_GRACE_SECONDS = 3.0  # beyond it, until a call counts as hanging
 _FIELDS = frozenset({"key", "value", "headers"})
 _OF_PRODUCERS = frozenset({"acks", "enable.idempotence", "partitioner"})
 _OWN = {"enable.idempotence": True, "acks": "all"}
@@ -100,23 +103,27 @@ class KafkaSink:
     def write(self, partition: str, first_number: int, outputs: Sequence[Any], /) -> None:
         """The records and their number, both or neither; those that are there already are left out."""
         before, since = first_number - 1, time.monotonic()
-        rest = outputs
-        while rest:
+        number: int | None = before  # what is there; None where it must be asked for
+        while True:
             try:
-                self._transact(before, rest)
+                if number is None:
+                    number = self._begin(_CALL_SECONDS)
+                    if number < before:
+                        raise SinkError(f"{self._place} has {number} outputs; {before} were written")
+                if number < before + len(outputs):
+                    self._transact(number, outputs[number - before :])
                 return
+            except (_StuckError, UsageError) as error:
+                reason = str(error)
             except client.KafkaException as error:
-                inner = error.args[0]
-                if inner.code() in (client.KafkaError._FENCED, client.KafkaError.PRODUCER_FENCED):
+                reason, code = kafka.text(error), error.args[0].code()
+                if code in _FENCED:
                     raise SinkError(f"{self._place}: somebody else writes outputs of {self._stream!r}") from error
-                if inner.code() in _REFUSED or time.monotonic() - since > self._patience:
-                    raise SinkError(f"{self._place} can't be written: {kafka.text(error)}") from error
-            left = self._patience - (time.monotonic() - since)
-            number = self._begin(max(left, _CALL_SECONDS))
-            if not before <= number <= first_number - 1 + len(outputs):
-                raise SinkError(f"{self._place} has {number} outputs; {before} were written")
-            rest = outputs[number - first_number + 1 :]
-            before = number
+                if code in _REFUSED:
+                    raise SinkError(f"{self._place} can't be written: {reason}") from error
+            if time.monotonic() - since > self._patience:
+                raise SinkError(f"{self._place} can't be written for {self._patience:g} s: {reason}")
+            number = None
 
     def _transact(self, before: int, outputs: Sequence[Any]) -> None:
         producer = self._producer
@@ -152,7 +159,7 @@ class KafkaSink:
         since = time.monotonic()
         while True:
             try:
-                return call()
+                return _bounded(call)
             except client.KafkaException as error:
                 inner = error.args[0]
                 if not inner.retriable() and inner.code() not in _WAITING:
@@ -183,8 +190,39 @@ def _bytes(what: str, value: object) -> bytes | None:
     raise TypeError(f"the {what} of a record is bytes, str or None, not {type(value).__name__}")
 
 
+class _StuckError(Exception):
+    """A call of the client does not come back."""
+
+
+def _bounded(call: Callable[[], Any]) -> Any:
+    """The call's result. One that outlasts its own limit by far is left to its thread, and its producer with it.
+
+    The client was seen to hang for ever where a coordinator died between two requests of one transaction; a new
+    producer ends that transaction and fences the old one.
+    """
+    answers: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((call(), None))
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            answers.put((None, error))
+
+    threading.Thread(target=work, name="holdfast-kafka-call", daemon=True).start()
+    try:
+        result, error = answers.get(timeout=_CALL_SECONDS + _GRACE_SECONDS)
+    except queue.Empty:
+        raise _StuckError("a call of the client does not come back") from None
+    if error is not None:
+        raise error
+    return result
+
+
 _WAITING = frozenset(
     {client.KafkaError._TIMED_OUT, client.KafkaError._TIMED_OUT_QUEUE, client.KafkaError._TRANSPORT}
+)
+_FENCED = frozenset(
+    {client.KafkaError._FENCED, client.KafkaError.PRODUCER_FENCED, client.KafkaError.INVALID_PRODUCER_EPOCH}
 )
 _REFUSED = frozenset(
     {
