@@ -45,7 +45,7 @@ LOG_KEY = struct.Struct(">I")
 BATCH_KEY = struct.Struct(">Q")
 RECORD_KEY = struct.Struct(">QI")
 ROW_KEY = struct.Struct(">IQ")
-TRIM_ENTRIES = 4096  # trimmed in one transaction: some milliseconds, during which nothing can be logged
+TRIM_ENTRIES = 1024  # trimmed in one transaction: some milliseconds, during which nothing can be logged
 TRIM_BATCHES = 256
 TRIM_PIECES = 64
 
