@@ -50,9 +50,10 @@ class Rows:
         """Put and delete rows; return what all rows add up to then."""
         database = self._environment.databases[ROWS]
         count, digests = totals.count, totals.digests
-        keyed = [(row_key(step, key), key, image) for step, key, image in rows]
-        keyed.sort(key=lambda row: row[0])
-        for key, canonical, image in keyed:
+        # Each key once, with the last that was given. LMDB writes over a value that this transaction has put, and keeps
+        # its pages though the new one needs less: lawful, but to the verifier the file then looks damaged.
+        latest = {row_key(step, key): (key, image) for step, key, image in rows}
+        for key, (canonical, image) in sorted(latest.items(), key=lambda row: row[0]):
             if image is None:
                 old = transaction.raw.pop(key, db=database)
             else:

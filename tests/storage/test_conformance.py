@@ -233,6 +233,14 @@ def test_epochs_appended_while_they_are_read_are_left_for_the_next_read(
     world.close()
 
 
+def test_of_a_row_folded_twice_at_once_the_latter_counts(world: World) -> None:
+    world.state.fold([(0, b"a", bytes(9000)), (0, b"b", b"x"), (0, b"a", b"small"), (0, b"b", None)], (1, 1))
+    world.restart()
+
+    assert list(world.state.all_rows()) == [(0, b"a", b"small")]
+    assert world.state.size().rows == 1
+
+
 def test_every_life_draws_a_greater_incarnation(world: World) -> None:
     drawn = [world.state.identity().incarnation]
     for _ in range(3):
