@@ -98,7 +98,7 @@ def run(
         try:
             while process.poll() is None and time.monotonic() - began < END_SECONDS:
                 time.sleep(random.uniform(0.1, 1.5))
-                if len(story.struck) < kills and len(_children(process.pid)) > workers:
+                if len(story.struck) < kills and len(children(process.pid)) > workers:
                     victim = random.choice(VICTIMS)
                     say(f"{time.monotonic() - began:6.1f} s: kill {victim}")
                     story.struck.append(victim)
@@ -121,7 +121,7 @@ def _strike(supervisor: subprocess.Popen[bytes], victim: str, random: Random) ->
         supervisor.kill()
         supervisor.wait()
         return True
-    found = _children(supervisor.pid)
+    found = children(supervisor.pid)
     chosen = [pid for pid, role in found if victim in ("all", role)]
     for pid in chosen if victim == "all" else random.sample(chosen, k=min(1, len(chosen))):
         try:
@@ -131,7 +131,7 @@ def _strike(supervisor: subprocess.Popen[bytes], victim: str, random: Random) ->
     return False
 
 
-def _children(pid: int) -> list[tuple[int, str]]:
+def children(pid: int) -> list[tuple[int, str]]:
     """Processes of a supervisor: (process id, "coordinator" or "worker")."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -42,7 +42,6 @@ class Child:
     name: str
     arguments: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
     code: int | None = None  # how it ended for good
 
 
@@ -59,7 +58,6 @@ class SupervisorOptions:
     debug: bool = False
     capture: Path | None = None
     seconds: float | None = None
-    environment: dict[str, str] = field(default_factory=dict)
     report: Callable[[str], None] = lambda line: None
 
 
@@ -92,7 +90,7 @@ class Supervisor:
         self._over = trio.Event()
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear, signals)
+                nursery.start_soon(self._hear, signals, nursery)
                 if self._options.seconds is not None:
                     nursery.start_soon(self._stop_after, self._options.seconds)
                 coordinator = Child("coordinator", self._coordinator_arguments(Address("127.0.0.1", 0)))
@@ -149,7 +147,6 @@ class Supervisor:
         while not self._over.is_set():
             debug = ("--debug",) if options.debug else ()
             capture = ("--capture", str(options.capture)) if options.capture is not None else ()
-            child.starts += 1
             child.process = self._start([*options.program, *child.arguments, "--leashed", *capture, *debug])
             code = await self._wait(child.process)
             if code >= 0:
@@ -160,8 +157,7 @@ class Supervisor:
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         """A process that ends with this one; a Ctrl-C is for this one alone."""
-        environment = os.environ | self._options.environment
-        return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     @staticmethod
     async def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -195,7 +191,7 @@ class Supervisor:
 
     # --- stopping
 
-    async def _hear(self, signals: AsyncIterator[int]) -> None:
+    async def _hear(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         async for number in signals:
             if self.signal is not None:
                 self._kill_all()
@@ -203,7 +199,7 @@ class Supervisor:
             self.signal = number
             name = signal.Signals(number).name
             self._options.report(f"{name}: ending cleanly, what was read is worked off; once more ends at once")
-            await self._stop()
+            nursery.start_soon(self._stop)  # a second signal is heard meanwhile, also where nobody answers
 
     async def _stop_after(self, seconds: float) -> None:
         await trio.sleep(seconds)

@@ -37,7 +37,7 @@ from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.peers import Peers
 from holdfast.runtime.transport.question import ask
 from holdfast.storage.directory import DataDirectory
-from holdfast.worker import cluster_effects, effects
+from holdfast.worker import cluster_effects
 from holdfast.worker.cluster_effects import SendPeer, SendStatus
 from holdfast.worker.cluster_events import LineMade, Ordered, PeerSent
 from holdfast.worker.member import Member
@@ -65,7 +65,6 @@ class WorkerProcess:
 
     def __init__(self, app: Application, options: WorkerOptions) -> None:
         self.restart = False  # the process is to be started again, as a new incarnation
-        self.ended = False
         self._app = app
         self._options = options
         self._life: MemberLife | None = None
@@ -202,8 +201,6 @@ class WorkerProcess:
         try:
             end = life.run()
             self.restart = isinstance(end, cluster_effects.Restart)
-            if isinstance(end, effects.Finish):
-                self.ended = end.ended
             life.close()
         except HoldfastError as error:
             self._error = error

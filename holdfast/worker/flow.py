@@ -98,9 +98,8 @@ class Flow:
         limit = self.formation.limit
         return limit is not None and self.closed >= limit.epoch
 
-    def close_replayed(self) -> list[int]:
+    def close_replayed(self) -> None:
         """Close what the own logs hold, as far as the window allows."""
-        closed = []
         while self.is_replaying and not self.is_last and self.replay.is_ready(self.closed + 1):
             if self.closed + 1 > self.opened_to and not self.has_room:
                 break
@@ -108,8 +107,6 @@ class Flow:
             for entry in entries:
                 self.parts.replayed(entry)
             self._close(entries, synced=True)
-            closed.append(self.closed)
-        return closed
 
     def close_new(self, entries: list[LogEntry]) -> Orders:
         """Close the next epoch with new entries of the own partitions, or none."""

@@ -291,11 +291,12 @@ class Running:
             return []
         orders = self._close()
         if ticked:
-            orders += self._work()
+            self._work()
         self.flow.collect()
         orders += self._hand_out()
         orders += self._seal()
-        return orders + self._checkpoint_at_limit()
+        self._begin_checkpoint_at_limit()
+        return orders
 
     @property
     def is_halted(self) -> bool:
@@ -371,7 +372,7 @@ class Running:
 
     # --- work
 
-    def _work(self) -> Orders:
+    def _work(self) -> None:
         try:
             if self.flow.may_apply:
                 self.work_began = self.now
@@ -387,7 +388,6 @@ class Running:
             self.failure = self._failure(stop)
         except ValueTypeError as error:
             self.fatal = str(error)
-        return []
 
     def _failure(self, stop: StopBeforeError) -> Failure:
         computing = not self.flow.may_apply
@@ -455,13 +455,12 @@ class Running:
             self.holding.sealed(self.cuts.sealed)
         return orders
 
-    def _checkpoint_at_limit(self) -> Orders:
+    def _begin_checkpoint_at_limit(self) -> None:
         """The last checkpoint of all stands inside the epoch that ends early: no other epoch could carry it."""
         limit, wanted = self.formation.limit, self.run.checkpoint
         if limit is not None and wanted > self.flagged and self.flow.applied >= limit.epoch:
             self.flagged = wanted
             self.staging.begin(wanted, limit.epoch, self.stages.time, limit)
-        return []
 
     # --- looking at it
 

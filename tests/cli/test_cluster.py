@@ -1,0 +1,93 @@
+"""What a user sees of a cluster on this machine: how it stops, and one clear line where it can't go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from chaos.cluster_kills import children
+from tests.cli.command import COUNT, TICKER, append, counted, holdfast, running, wait_for, write, write_lines
+
+CLUSTER = ("--workers", "2", "--backups", "1", "--data", "d")
+FAILURE = '    if word == "bad":\n        raise ValueError("bad word")\n'
+STRICT = COUNT.replace("    state.append(0)\n", f"{FAILURE}    state.append(0)\n")
+
+
+def error_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("holdfast: error")]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_cluster_cleanly_and_it_goes_on_afterwards(tmp_path: Path, number: int, code: int) -> None:
+    write(tmp_path, TICKER)
+    ticks = tmp_path / "ticks.txt"
+    for size in (1_000, 3_000):
+        with running(tmp_path, "run", "app.py", *CLUSTER) as process:
+            wait_for(ticks, size)
+            process.send_signal(number)
+            process.communicate(timeout=60)
+        assert process.returncode == code
+    lines = ticks.read_text().splitlines()
+    assert lines == [f"tick {n}" for n in range(len(lines))]
+
+
+def test_a_second_signal_ends_a_cluster_at_once_although_its_coordinator_does_not_answer(tmp_path: Path) -> None:
+    write(tmp_path, TICKER)
+    with running(tmp_path, "run", "app.py", *CLUSTER) as process:
+        wait_for(tmp_path / "ticks.txt")
+        (coordinator,) = [pid for pid, role in children(process.pid) if role == "coordinator"]
+        os.kill(coordinator, signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "once more ends at once" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=5)
+    assert process.returncode == 130
+
+
+def test_a_failing_function_is_one_line_and_once_mended_everything_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, STRICT)
+    write_lines(tmp_path, 30)
+    append(tmp_path / "input.txt", "bad\n")
+    write_lines(tmp_path, 30, start=30)
+
+    stopped = holdfast(tmp_path, "run", "app.py", *CLUSTER)
+
+    assert stopped.returncode == 3
+    (line,) = error_lines(stopped.stderr)
+    assert "step 'count' failed" in line
+    assert "offset 30, key 'bad': ValueError: bad word" in line
+    write(tmp_path)
+    assert holdfast(tmp_path, "run", "app.py", *CLUSTER).returncode == 0
+    assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+
+def test_a_missing_input_and_somebody_elses_output_are_one_line_each(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    missing = holdfast(tmp_path, "run", "app.py", *CLUSTER)
+    write_lines(tmp_path, 3)
+    (tmp_path / "output.jsonl").write_text("mine\n")
+    taken = holdfast(tmp_path, "run", "app.py", *CLUSTER)
+
+    assert (missing.returncode, taken.returncode) == (2, 2)
+    assert len(error_lines(missing.stderr)) == len(error_lines(taken.stderr)) == 1
+    assert (tmp_path / "output.jsonl").read_text() == "mine\n"
+
+
+def test_another_number_of_workers_goes_on_and_fresh_starts_anew(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 300)
+    for workers in ("3", "1"):
+        done = holdfast(tmp_path, "run", "app.py", "--workers", workers, "--data", "d")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+    fresh = holdfast(tmp_path, "run", "app.py", "--workers", "2", "--data", "d", "--fresh")
+
+    assert fresh.returncode == 0, fresh.stderr
+    assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
