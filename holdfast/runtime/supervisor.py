@@ -31,6 +31,7 @@ from holdfast.storage.folder import DATA, read_format
 
 POLL_SECONDS = 0.01
 AGAIN_SECONDS = 0.1  # between the end of a process and its next start
+FINISHED_SECONDS = 2.0  # how long the coordinator may take to end once a worker has
 END_SECONDS = 10.0  # how long workers may take to end once the coordinator has
 ADDRESS = "coordinator.address"
 
@@ -42,7 +43,8 @@ class Child:
     name: str
     arguments: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
-    code: int | None = None  # how it ended for good
+    is_kept: bool = False  # started again also where it has ended well, as long as the cluster has not
+    code: int | None = None  # how it ended of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Supervisor:
             child = Child(
                 f"worker {number}",
                 ("worker", *options.target, "--join", str(self._address), "--data", str(path)),
+                is_kept=number <= options.workers,
             )
             self._children.append(child)
             nursery.start_soon(self._keep, child)
@@ -151,7 +154,12 @@ class Supervisor:
             code = await self._wait(child.process)
             if code >= 0:
                 self._ended(child, code)
-                return
+                if not child.is_kept:
+                    return
+                # The coordinator ends when all workers have. One that was killed in that moment has forgotten what it
+                # had told them, and waits for them.
+                await trio.sleep(FINISHED_SECONDS)
+                continue
             options.report(f"{child.name} was ended by {signal.Signals(-code).name}; it is started again")
             await trio.sleep(AGAIN_SECONDS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -94,4 +95,20 @@ def test_another_number_of_workers_goes_on_and_fresh_starts_anew(tmp_path: Path)
     fresh = holdfast(tmp_path, "run", "app.py", "--workers", "2", "--data", "d", "--fresh")
 
     assert fresh.returncode == 0, fresh.stderr
+    assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+
+def test_a_coordinator_that_is_killed_while_everything_ends_keeps_nobody_waiting(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 300)
+    with running(tmp_path, "run", "app.py", *CLUSTER, stderr=subprocess.DEVNULL) as process:
+        wait_for(tmp_path / "output.jsonl", len(counted(tmp_path)))
+        while len(found := children(process.pid)) > 2:
+            assert process.poll() is None
+        for pid, role in found:
+            if role == "coordinator":
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+        assert process.wait(timeout=60) == 0
     assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
