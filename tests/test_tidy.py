@@ -76,7 +76,7 @@ def machine_paths(text: str) -> list[str]:
 
 def text_files() -> list[Path]:
     """Every file that a reader of the repository sees, without what is built or downloaded."""
-    top = [path for path in ROOT.iterdir() if path.is_file()]
+    top = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]  # a file in a work tree beside
     below = [path for folder in (*FOLDERS, "docs", ".ci") for path in (ROOT / folder).rglob("*")]
     ours = [path for path in top + below if path.is_file() and path.suffix in TEXT_ENDINGS]
     return sorted(path for path in ours if not {"__pycache__", "input"} & set(path.parts))

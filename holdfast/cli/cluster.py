@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from holdfast.cli import loading
+from holdfast.cli.reports import Reports
 from holdfast.cli.scratch import RunOutcome
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
@@ -22,6 +23,7 @@ from holdfast.core.steps import Kind
 from holdfast.runtime.capture import capture
 from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
@@ -35,8 +37,10 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
     """A whole cluster on this machine."""
     refuse_unfit(app)
     data: Path = arguments.data or Path("holdfast-data") / app.name
+    reports: Reports = arguments.reports
+    reports.introduce(app.name, "supervisor")
     for note in delete_cluster(data, app.name) if arguments.fresh else []:
-        report(note)
+        reports(note)
     options = SupervisorOptions(
         data,
         arguments.program,
@@ -45,9 +49,10 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
         arguments.backups,
         accept_code=arguments.accept_code,
         debug=arguments.debug,
+        log=arguments.log,
         capture=arguments.capture,
         seconds=arguments.seconds if any(is_live(step.source) for step in app.sources) else None,
-        report=report,
+        report=reports,
     )
     supervisor = Supervisor(options)
     code = supervisor.run()
@@ -61,13 +66,13 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
 
 def coordinator(arguments: argparse.Namespace, given: Application | None) -> int:
     """Be the coordinator of a cluster."""
-    app = _load(arguments, given)
+    app = _load(arguments, given, "coordinator")
     data: Path = arguments.data or Path("holdfast-data") / app.name
 
     def on_listening(address: Address) -> None:
         data.mkdir(parents=True, exist_ok=True)
         write_whole(data / ADDRESS, str(address).encode())
-        report(f"coordinator: listening on {address}")
+        arguments.reports(Notice(f"listening on {address}", "listening", address=str(address)))
 
     options = CoordinatorOptions(
         data,
@@ -76,7 +81,7 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
         arguments.backups,
         secrets=secret.load(arguments.secret_file, os.environ),
         accept_code=arguments.accept_code,
-        report=report,
+        report=arguments.reports,
         on_listening=on_listening,
     )
     CoordinatorProcess(app, options).run()
@@ -85,14 +90,14 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
 
 def worker(arguments: argparse.Namespace, given: Application | None) -> int:
     """Be a worker of a cluster."""
-    app = _load(arguments, given)
+    app = _load(arguments, given, "worker" if arguments.data is None else arguments.data.absolute().name)
     joined = parse(arguments.join)
     options = WorkerOptions(
         arguments.data or Path("holdfast-data") / f"{app.name}-worker",
         joined,
         parse(arguments.listen) if arguments.listen is not None else Address("127.0.0.1", 0),
         secrets=secret.load(arguments.secret_file, os.environ),
-        report=report,
+        report=arguments.reports,
     )
     process = WorkerProcess(app, options)
     process.run()
@@ -126,18 +131,14 @@ def refuse_unfit(app: Application) -> None:
         raise UsageError("sources.Send and reply() belong to an Engine in one process; not with several workers yet")
 
 
-def report(line: str) -> None:
-    """One line for people."""
-    print(f"holdfast: {line}", file=sys.stderr, flush=True)
-
-
-def _load(arguments: argparse.Namespace, given: Application | None) -> Application:
+def _load(arguments: argparse.Namespace, given: Application | None, member: str) -> Application:
     """The application, in a process that may be a supervisor's."""
     if arguments.leashed:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=follow_leash, name="holdfast-leash", daemon=True).start()
     app = loading.load(arguments.app) if given is None else given
     app.check()
+    arguments.reports.introduce(app.name, member)
     if arguments.capture is not None:
         capture(app, arguments.capture / "engine")
     return app

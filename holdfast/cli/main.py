@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from holdfast.cli import interpreter, options
-from holdfast.core.errors import HoldfastError
+from holdfast.cli.reports import Reports
+from holdfast.core.errors import HoldfastError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.core.application import Application
@@ -30,6 +30,8 @@ COMMANDS = {
     "coordinator": ("holdfast.cli.cluster", "coordinator"),
     "worker": ("holdfast.cli.cluster", "worker"),
     "status": ("holdfast.cli.cluster", "status"),
+    "new": ("holdfast.cli.new", "new"),
+    "completion": ("holdfast.cli.completion", "completion"),
 }
 LATER = ("holdfast.cli.options", "refuse")
 
@@ -47,10 +49,14 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
 
     With `app` that application is meant and APP is not given: `python app.py run`.
     """
+    reports = Reports(options.form_of(sys.argv[1:] if argv is None else argv))
     try:
         arguments = options.parse(argv, with_app=app is None)
-    except SystemExit as end:  # argparse has said what is wrong, or has shown the help that was asked for
+    except SystemExit as end:  # argparse has shown the help that was asked for
         return int(end.code or 0)
+    except UsageError as error:
+        return _failed(reports, error, error.exit_code, debug=False)
+    arguments.reports = reports
     arguments.owns_process = argv is None
     arguments.program = interpreter.own_command(with_module=not arguments.owns_process)
     code = _carry_out(arguments, app)
@@ -67,14 +73,14 @@ def _carry_out(arguments: argparse.Namespace, app: Application | None) -> int:
             interpreter.tune()
         return _command(arguments.command)(arguments, app)
     except HoldfastError as error:
-        return _report(error, error.exit_code, debug=arguments.debug)
+        return _failed(arguments.reports, error, error.exit_code, debug=arguments.debug)
     except BrokenPipeError:  # whoever read the report has gone
         interpreter.drop_stdout()
         return DEFECT
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - said in one line, with --debug in full
-        return _report(error, DEFECT, debug=arguments.debug)
+        return _failed(arguments.reports, error, DEFECT, debug=arguments.debug)
 
 
 def _is_worker(arguments: argparse.Namespace) -> bool:
@@ -89,11 +95,6 @@ def _command(name: str) -> Callable[[argparse.Namespace, Application | None], in
     return command
 
 
-def _report(error: Exception, code: int, *, debug: bool) -> int:
-    """Say what went wrong in one line, or with everything that led to it."""
-    if debug:
-        traceback.print_exception(error, file=sys.stderr)
-    text = str(error) if isinstance(error, HoldfastError) else f"{type(error).__name__}: {error}"
-    what = "error" if isinstance(error, HoldfastError) else "error inside holdfast (--debug shows where)"
-    print(f"holdfast: {what}: {text}", file=sys.stderr)
+def _failed(reports: Reports, error: Exception, code: int, *, debug: bool) -> int:
+    reports.fail(error, code, debug=debug)
     return code

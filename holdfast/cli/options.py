@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import holdfast
+from holdfast.cli.reports import FORMS, Form
 from holdfast.core.errors import UsageError
 
 # Commands that run user code as a worker does.
@@ -20,6 +24,7 @@ LATER = {
 
 EXAMPLES = """\
 examples:
+  holdfast new my-project
   holdfast run examples/word_count.py:app
   holdfast run word_count:app --data /var/lib/word-count
   holdfast verify examples/word_count.py
@@ -55,6 +60,16 @@ Run the application in a scratch folder, kill it again and again with SIGKILL, s
 its outputs with the reference's. Prints a timeline of the kills. The last line of stdout is IDENTICAL, or
 DIFFERS after the first difference.
 """
+NEW_HELP = """\
+Make a small project that runs: an application, its input, a test. The folder may not hold anything yet.
+"""
+COMPLETION_HELP = """\
+Print a script by which a shell completes commands and options:
+  bash:  eval "$(holdfast completion bash)"             in ~/.bashrc
+  zsh:   eval "$(holdfast completion zsh)"              in ~/.zshrc, behind compinit
+  fish:  holdfast completion fish | source              in ~/.config/fish/config.fish
+"""
+SHELLS = ("bash", "zsh", "fish")
 SCENARIOS = {
     "mixed": "half of the kills at named points, also while recovering, half at random moments (default)",
     "random": "at random moments",
@@ -65,13 +80,38 @@ SCENARIOS = {
 }
 
 
+_REQUIRED = "the following arguments are required: "
+_NO_CHOICE = re.compile(r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        if message.startswith(_REQUIRED):
+            message = f"{message.removeprefix(_REQUIRED)} is missing"
+        elif (found := _NO_CHOICE.match(message)) is not None:
+            what, given, choices = found.groups()
+            known = re.findall(r"[\w-]+", choices)
+            message = f"{what.removeprefix('argument ')} {given!r} is unknown{closest(given, known)}"
+        raise UsageError(f"{message}; '{self.prog} --help' shows what can be given")
+
+
+def closest(given: str, known: Iterable[str]) -> str:
+    """What may have been meant, as the end of a sentence; empty where nothing is like it."""
+    found = get_close_matches(given, list(known), n=1)
+    return f": did you mean {found[0]}?" if found else ""
+
+
 def parser(*, with_app: bool) -> argparse.ArgumentParser:
     """Return the parser; `with_app` where the command line says which application is meant."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="holdfast" if with_app else None,
         description="Stateful Python message processing that survives crashes with identical results.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"holdfast {holdfast.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
@@ -85,6 +125,12 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
     _add_coordinator(_command(commands, "coordinator", "form a cluster", COORDINATOR_HELP, with_app=with_app))
     _add_worker(_command(commands, "worker", "join a cluster", WORKER_HELP, with_app=with_app))
     _add_status(_command(commands, "status", "how a running cluster is doing", STATUS_HELP, with_app=False))
+    new = _command(commands, "new", "make a project that runs", NEW_HELP, with_app=False)
+    new.add_argument(
+        "name", metavar="NAME", type=Path, help="the folder, and with its last part the application's name"
+    )
+    shell = _command(commands, "completion", "complete commands in a shell", COMPLETION_HELP, with_app=False)
+    shell.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
     _add_reference(_command(commands, "reference", None, "", with_app=with_app))
     for name, text in LATER.items():
         _command(commands, name, f"{text} (comes later)", "", with_app=False)
@@ -92,12 +138,33 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str] | None, *, with_app: bool) -> argparse.Namespace:
-    """Return the arguments; exits as argparse does when they are wrong or help was asked for."""
+    """Return the arguments; UsageError when they are wrong, SystemExit when help was asked for."""
     top = parser(with_app=with_app)
     arguments, unknown = top.parse_known_args(argv)
     if unknown and arguments.command not in LATER:
-        top.error(f"unrecognized arguments: {' '.join(unknown)}")
+        refuse_unknown(top, arguments.command, unknown[0])
     return arguments
+
+
+def form_of(argv: Sequence[str]) -> Form:
+    """In which form messages are wanted, also where the rest of the call is wrong."""
+    for form in FORMS:
+        if f"--log={form}" in argv or ("--log", form) in pairwise(argv):
+            return form
+    return "people"
+
+
+def refuse_unknown(top: argparse.ArgumentParser, command: str, given: str) -> NoReturn:
+    """Say that this command takes no such thing, and which one may have been meant."""
+    (commands,) = (action for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    own = commands.choices[command]
+    if not given.startswith("-"):
+        raise UsageError(f"{given!r} is too much for '{own.prog}'; '{own.prog} --help' shows what it takes")
+    known = [name for action in own._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+    name = given.partition("=")[0]
+    raise UsageError(
+        f"{name} is no option of '{own.prog}'{closest(name, known)}; '{own.prog} --help' shows what it takes"
+    )
 
 
 def refuse(arguments: argparse.Namespace, app: object) -> NoReturn:
@@ -126,9 +193,14 @@ def _command(
 ) -> argparse.ArgumentParser:
     known: dict[str, Any] = {} if summary is None else {"help": summary}
     command: argparse.ArgumentParser = commands.add_parser(
-        name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **known
+        name,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        **known,
     )
     command.add_argument("--debug", action="store_true", help="show errors with their traceback")
+    command.add_argument("--log", choices=FORMS, help="say on stderr one line an event: text, or json for programs")
     if with_app:
         command.add_argument("app", metavar="APP", help=APP_HELP)
     return command

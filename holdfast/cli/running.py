@@ -52,8 +52,9 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
         on_ready=gc.freeze if arguments.owns_process else lambda: None,
     )
     task = MainTask(app, options, arguments.seconds if live else None)
-    screen = Screen(app, data, task.engine, notes)
-    task.run(screen.stopping, screen.progress if screen.is_terminal else None)
+    arguments.reports.introduce(app.name)
+    screen = Screen(app, data, task.engine, notes, arguments.reports)
+    task.run(screen.stopping, screen.progress if screen.follows else None)
     screen.summary()
     error = task.engine.outcome.error
     if scratch is not None:

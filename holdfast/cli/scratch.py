@@ -51,6 +51,7 @@ class Scratch:
     seconds: float
     workers: int = 1
     backups: int = 0
+    log: str | None = None  # the form in which the children say what happens
 
     @property
     def data(self) -> Path:
@@ -93,7 +94,7 @@ class Scratch:
     def _start(
         self, command: str, arguments: list[str], environment: Mapping[str, str], *, quiet: bool = False
     ) -> subprocess.Popen[bytes]:
-        debug = ["--debug"] if self.debug else []
+        debug = [*(["--debug"] if self.debug else []), *([] if self.log is None else ["--log", self.log])]
         return subprocess.Popen(
             [*self.program, command, *self.target, *arguments, *debug],
             env=os.environ | environment,
@@ -113,7 +114,9 @@ def scratch(arguments: argparse.Namespace) -> Iterator[Scratch]:
     target = () if getattr(arguments, "app", None) is None else (arguments.app,)
     seconds = LIVE_SECONDS if arguments.seconds is None else arguments.seconds
     cluster = (arguments.workers, arguments.backups)
-    made = Scratch(folder.absolute(), arguments.program, target, arguments.debug, seconds, *cluster)
+    made = Scratch(
+        folder.absolute(), arguments.program, target, arguments.debug, seconds, *cluster, log=arguments.log
+    )
     made.clear()
     try:
         yield made

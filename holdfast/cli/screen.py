@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from holdfast.cli.reports import Reports
 from holdfast.core.application import Application
-from holdfast.runtime.engine_thread import EngineThread
+from holdfast.runtime.engine_thread import EngineThread, Outcome
+from holdfast.runtime.notice import Notice
 from holdfast.worker.machine import Statistics
 
 CLEAR_LINE = "\r\x1b[K"
@@ -18,8 +21,11 @@ CLEAR_LINE = "\r\x1b[K"
 class Screen:
     """One run, as its user sees it."""
 
-    def __init__(self, app: Application, data: Path, engine: EngineThread, notes: Sequence[str]) -> None:
-        self.is_terminal = sys.stderr.isatty()
+    def __init__(
+        self, app: Application, data: Path, engine: EngineThread, notes: Sequence[str], reports: Reports
+    ) -> None:
+        self.follows = reports.form == "people" and sys.stderr.isatty()
+        self._say = reports
         self._app = app
         self._data = data
         self._engine = engine
@@ -44,7 +50,8 @@ class Screen:
     def stopping(self, number: int) -> None:
         """Say that the first signal was heard."""
         name = signal.Signals(number).name
-        self._say(f"{name}: ending cleanly, what was read is worked off; once more ends at once")
+        line = f"{name}: ending cleanly, what was read is worked off; once more ends at once"
+        self._say(Notice(line, "stopping", signal=name))
 
     def summary(self) -> None:
         """Say what was done."""
@@ -54,11 +61,11 @@ class Screen:
         worker = self._engine.worker
         if worker is None:
             return
-        if self.is_terminal:
+        if self.follows:
             print(CLEAR_LINE, end="", file=sys.stderr)
         done, state = worker.statistics, self._state()
-        for line in summary_lines(self._app.name, self._data, done, outcome.seconds, state, outcome.lives):
-            self._say(line)
+        lines = summary_lines(self._app.name, self._data, done, outcome.seconds, state, outcome.lives)
+        self._say.say_block(lines, Notice(lines[0], "summary", data=str(self._data), **_facts(done, outcome)))
 
     def _state(self) -> str:
         outcome = self._engine.outcome
@@ -68,9 +75,21 @@ class Screen:
             return "stopped by an error"
         return "finished" if outcome.ended else "stopped; the next run goes on from here"
 
-    @staticmethod
-    def _say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+
+def _facts(done: Statistics, outcome: Outcome) -> dict[str, Any]:
+    """The summary for programs."""
+    return {
+        "seconds": round(outcome.seconds, 3),
+        "records": done.records,
+        "outputs": done.outputs,
+        "skipped": dict(done.skipped),
+        "entities": done.entities,
+        "epochs": done.epochs,
+        "checkpoints": done.checkpoints,
+        "resumed_from": done.resumed_from,
+        "replayed": done.replayed,
+        "lives": outcome.lives,
+    }
 
 
 def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state: str, lives: int) -> list[str]:

@@ -7,9 +7,11 @@ under another hash seed and with every entity encoded and decoded between messag
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 
 from holdfast.cli import interpreter, loading
+from holdfast.cli.colour import Colour, paint
 from holdfast.cli.comparison import DIFFERS, IDENTICAL
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome, Scratch, child, scratch
@@ -54,7 +56,7 @@ def verdict(made: Scratch, outcome: RunOutcome) -> int:
         for line in _explain(made):
             print(line)
     if found == FOUND_DIFFERENCE or (found == 0 and not outcome.error):
-        print(DIFFERS if found else IDENTICAL, flush=True)
+        print(paint(DIFFERS if found else IDENTICAL, Colour.ERROR if found else Colour.GOOD, sys.stdout), flush=True)
     elif found == 0:
         print("the same up to where the application stopped", flush=True)
     return found or outcome.exit_code

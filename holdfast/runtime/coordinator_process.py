@@ -33,6 +33,7 @@ from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_inside
 from holdfast.runtime.ledger import enter, refuse_outputs
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.handshake import Identity, Role
 from holdfast.runtime.transport.limits import Limits
@@ -164,7 +165,7 @@ class CoordinatorProcess:
                 case effects.Waiting(reason):
                     self._waiting = reason
                     if reason:
-                        self._options.report(reason)
+                        self._options.report(Notice(reason, "waiting", level="warning"))
                 case effects.Finish():
                     self.outcome = effect
                     self._ended.set()

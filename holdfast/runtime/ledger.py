@@ -162,14 +162,14 @@ def _check_states(ledger: Ledger, stateful: Sequence[Step]) -> None:
     current = {step.was if step.was in ledger.states else step.name: step for step in stateful}
     for name, old in ledger.states.items():
         if name not in current:
-            lines.append(f"- step {name!r}: removed or renamed (a renamed one says was={name!r})")
+            lines.append(f"step {name!r}: removed or renamed (a renamed one says was={name!r})")
             continue
         step = current[name]
         new = describe(step)
-        lines += [f"- state of step {step.name!r}: {line}" for line in schema.changes(old, new)]
+        lines += [f"state of step {step.name!r}: {line}" for line in schema.changes(old, new)]
     if lines:
         raise CodeChangedError(
-            "the application's state changed in a way that the stored entities can't follow:\n" + "\n".join(lines)
+            f"the application's state changed in a way that the stored entities can't follow: {'; '.join(lines)}"
         )
 
 

@@ -23,6 +23,7 @@ import trio
 
 from holdfast.core.errors import UsageError
 from holdfast.runtime.coordinator_process import LEAVE, STOP
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.addresses import parse as parse_address
 from holdfast.runtime.transport.limits import Limits
@@ -58,6 +59,7 @@ class SupervisorOptions:
     backups: int
     accept_code: bool = False
     debug: bool = False
+    log: str | None = None  # the form in which its processes, too, say what happens
     capture: Path | None = None
     seconds: float | None = None
     report: Callable[[str], None] = lambda line: None
@@ -148,7 +150,7 @@ class Supervisor:
         assert self._over is not None
         options = self._options
         while not self._over.is_set():
-            debug = ("--debug",) if options.debug else ()
+            debug = (*(("--debug",) if options.debug else ()), *(("--log", options.log) if options.log else ()))
             capture = ("--capture", str(options.capture)) if options.capture is not None else ()
             child.process = self._start([*options.program, *child.arguments, "--leashed", *capture, *debug])
             code = await self._wait(child.process)
@@ -160,7 +162,9 @@ class Supervisor:
                 # had told them, and waits for them.
                 await trio.sleep(FINISHED_SECONDS)
                 continue
-            options.report(f"{child.name} was ended by {signal.Signals(-code).name}; it is started again")
+            ended_by = signal.Signals(-code).name
+            line = f"{child.name} was ended by {ended_by}; it is started again"
+            options.report(Notice(line, "restarted", level="warning", child=child.name, signal=ended_by))
             await trio.sleep(AGAIN_SECONDS)
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
@@ -206,7 +210,8 @@ class Supervisor:
                 os._exit(128 + number)
             self.signal = number
             name = signal.Signals(number).name
-            self._options.report(f"{name}: ending cleanly, what was read is worked off; once more ends at once")
+            line = f"{name}: ending cleanly, what was read is worked off; once more ends at once"
+            self._options.report(Notice(line, "stopping", signal=name))
             nursery.start_soon(self._stop)  # a second signal is heard meanwhile, also where nobody answers
 
     async def _stop_after(self, seconds: float) -> None:

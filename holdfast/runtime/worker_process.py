@@ -26,6 +26,7 @@ from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, known_types
 from holdfast.runtime.fingerprint import fingerprint
 from holdfast.runtime.member_life import MemberLife
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.points import Probe
 from holdfast.runtime.state_writer import HINTS
 from holdfast.runtime.transport.addresses import Address
@@ -104,7 +105,8 @@ class WorkerProcess:
             except UsageError as error:
                 if str(error) != said:
                     said = str(error)
-                    options.report(f"waiting for the coordinator at {options.coordinator}: {said}")
+                    line = f"waiting for the coordinator at {options.coordinator}: {said}"
+                    options.report(Notice(line, "waiting", level="warning"))
                 await trio.sleep(ASK_AGAIN_SECONDS)
 
     def _check(self, plan: Plan, setup: ClusterSetup) -> list[tuple[Any, str]]:

@@ -18,6 +18,7 @@ from holdfast.core.errors import FrameError
 from holdfast.recovery.messages import Order, Status
 from holdfast.recovery.wire import FRAME_BYTES_MAX, pack_status, unpack_order
 from holdfast.replication.fields import to_text
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.book import Entry, Registration, pack_registration, unpack_book
@@ -88,7 +89,7 @@ class CoordinatorLine:
         if self._own.cluster == UNKNOWN_CLUSTER:
             self._own = replace(self._own, cluster=session.peer.cluster)
         if self._told:
-            self._report(f"the coordinator at {self._called.address} is there again")
+            self._report(Notice(f"the coordinator at {self._called.address} is there again", "coordinator-restored"))
             self._told = ""
         self._on_joined(session.peer.cluster)
         connection = Connection(
@@ -104,7 +105,8 @@ class CoordinatorLine:
 
     def _lose(self, reason: str) -> None:
         if reason != self._told:
-            self._report(f"the coordinator at {self._called.address} is lost: {reason}")
+            line = f"the coordinator at {self._called.address} is lost: {reason}"
+            self._report(Notice(line, "coordinator-lost", level="warning", reason=reason))
             self._told = reason
 
     def _take(self, channel: int, message: bytes) -> None:

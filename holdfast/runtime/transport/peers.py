@@ -19,6 +19,7 @@ from holdfast.core.errors import FrameError
 from holdfast.replication import wire
 from holdfast.replication.messages import Envelope
 from holdfast.runtime.clock import now
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.book import Entry
 from holdfast.runtime.transport.channels import ENVELOPE
@@ -156,7 +157,8 @@ class Peers:
 
         async def live(stream: trio.SocketStream, session: Session) -> str:
             if link.told:
-                self._report(f"the link to node {entry.node} at {entry.address} is there again")
+                line = f"the link to node {entry.node} at {entry.address} is there again"
+                self._report(Notice(line, "link-restored", node=entry.node))
                 link.told = ""
             link.connection = Connection(
                 stream,
@@ -183,13 +185,13 @@ class Peers:
 
     def _lose(self, entry: Entry, link: _Link, reason: str) -> None:
         if entry.node not in self._listed:
-            self._report(f"the link to node {entry.node} at {entry.address} is lost: {reason}")
+            self._report(_link_lost(entry, reason))
             self._stop_calling(entry.node)
             return
         link.connection = None
         link.outbox.clear()
         if link.told != reason:
-            self._report(f"the link to node {entry.node} at {entry.address} is lost: {reason}")
+            self._report(_link_lost(entry, reason))
             link.told = reason
         self._post(LinkLost(now(), entry.node))
 
@@ -218,7 +220,8 @@ class Peers:
     def _note_slow(self, entry: Entry, link: _Link, slow: bool) -> None:
         if slow and not link.slow:
             waiting = link.outbox.bytes_waiting
-            self._report(f"node {entry.node} at {entry.address} is slow: {waiting} bytes wait for it")
+            line = f"node {entry.node} at {entry.address} is slow: {waiting} bytes wait for it"
+            self._report(Notice(line, "slow", level="warning", node=entry.node, bytes_waiting=waiting))
         link.slow = slow
 
     async def _have_guest(self, stream: trio.SocketStream, session: Session) -> None:
@@ -253,7 +256,8 @@ class Peers:
         del self._guests[peer.node]
         entry = self._book.get(peer.node)
         if entry is None or entry.incarnation <= peer.incarnation:
-            self._report(f"the link from node {peer.node} is lost: {reason}")
+            line = f"the link from node {peer.node} is lost: {reason}"
+            self._report(Notice(line, "link-lost", level="warning", node=peer.node, reason=reason))
             self._post(LinkLost(now(), peer.node))
 
     def _take(self, session: Session, channel: int, message: bytes) -> None:
@@ -269,3 +273,8 @@ class Peers:
 def _refuse(channel: int, message: bytes) -> None:
     """Envelopes come on the connection that their sender dialed."""
     raise FrameError(f"{len(message)} bytes on channel {channel} of a connection that only takes")
+
+
+def _link_lost(entry: Entry, reason: str) -> Notice:
+    line = f"the link to node {entry.node} at {entry.address} is lost: {reason}"
+    return Notice(line, "link-lost", level="warning", node=entry.node, reason=reason)

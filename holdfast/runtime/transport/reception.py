@@ -18,6 +18,7 @@ from holdfast.core.errors import FrameError
 from holdfast.recovery.messages import Order, Status
 from holdfast.recovery.wire import FRAME_BYTES_MAX, pack_order, unpack_status
 from holdfast.replication.fields import to_bytes
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.book import Entry, Registration, pack_book, unpack_registration
@@ -108,7 +109,8 @@ class Reception:
         reason = await desk.connection.run()
         if desk.entry is not None and self._desks.get(desk.entry.node) is desk:
             del self._desks[desk.entry.node]
-            self._report(f"worker {desk.entry.node} at {desk.entry.address} is lost: {reason}")
+            line = f"worker {desk.entry.node} at {desk.entry.address} is lost: {reason}"
+            self._report(Notice(line, "worker-lost", level="warning", node=desk.entry.node, reason=reason))
             self._spread_book()
             self._on_lost(desk.entry.node, desk.entry.incarnation)
         elif session.peer.role is Role.WORKER and desk.entry is None:
@@ -135,7 +137,8 @@ class Reception:
             raise FrameError(f"it is an earlier life of node {peer.node}")
         refusal = self._admit(peer, registration)
         if refusal is not None:
-            self._report(f"worker {peer.node} from {desk.host} can't take part: {refusal}")
+            line = f"worker {peer.node} from {desk.host} can't take part: {refusal}"
+            self._report(Notice(line, "worker-refused", level="warning", node=peer.node, reason=refusal))
             desk.outbox.put(REFUSAL, to_bytes(refusal))
             return
         address = registration.address

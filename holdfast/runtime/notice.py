@@ -1,0 +1,27 @@
+"""A line for people that programs can read as well.
+
+`report` functions take str. What is worth a name of its own is a Notice: the same line, with what has happened, how bad
+it is, and the facts that the line is made of. How lines are shown is the command line's business (cli/reports.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+Level = Literal["info", "warning", "error"]
+NOTE: Final = "note"  # the event of a line that is nothing but a line
+
+
+class Notice(str):
+    """The line, and what it says."""
+
+    __slots__ = ("event", "fields", "level")
+
+    event: str
+    level: Level
+    fields: dict[str, Any]
+
+    def __new__(cls, line: str, event: str, /, *, level: Level = "info", **fields: Any) -> Notice:
+        notice = super().__new__(cls, line)
+        notice.event, notice.level, notice.fields = event, level, fields
+        return notice
