@@ -26,10 +26,10 @@ demo: $(READY) ## word count over real text with the engine killed on the way (T
 	$(BIN)/holdfast chaos examples/demo.py:app --kills $(KILLS) --seed $(SEED)
 
 test: check ## everything that must be green before a change goes in
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-nightly: check ## the same with the long campaigns
-	$(BIN)/python -m pytest -q -m "nightly or not nightly"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "nightly or not nightly"
 
 check: $(READY) ## linter and type checker
 	$(BIN)/ruff check holdfast tests examples benchmarks chaos
