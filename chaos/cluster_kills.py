@@ -2,8 +2,8 @@
 
     python -m chaos.cluster_kills [--seeds 5] [--workers 3] [--backups 1] [--kills 10] [--lines 60000]
 
-The application counts words and keeps a second keyed step behind the first. What one worker without a cluster writes,
-in a run that nobody disturbs, is what the cluster must have written in the end.
+The application counts words, keeps a second keyed step behind the first, and has a sink in partitions. What one worker
+without a cluster writes, in a run that nobody disturbs, is what the cluster must have written in the end.
 """
 
 from __future__ import annotations
@@ -42,13 +42,18 @@ def longest(pair: tuple[str, int], seen: list[int]) -> tuple[str, int, int] | No
     return (pair[0], pair[1], len(seen)) if len(seen) % 3 == 0 else None
 
 
+def word(pair: tuple[str, int]) -> str:
+    return pair[0]
+
+
 app = hf.Application("words")
 lines = app.source(hf.sources.TextFile("lines-*.txt"))
 counts = lines.flat_map(str.split).key_by(str).stateful(count, state=Total)
 counts.sink(hf.sinks.JsonLines("counts.jsonl"))
+counts.sink(hf.sinks.JsonLines("parted-{partition}.jsonl", partitions=5, by=word))
 counts.key_by(lambda pair: pair[0][0]).stateful(longest, state=list).sink(hf.sinks.JsonLines("longest.jsonl"))
 '''
-OUTPUTS = ("counts.jsonl", "longest.jsonl")
+OUTPUTS = ("counts.jsonl", "longest.jsonl", *(f"parted-{number}.jsonl" for number in range(5)))
 VICTIMS = ("worker", "worker", "worker", "worker", "coordinator", "all", "supervisor")
 END_SECONDS = 240.0
 PROGRAM = (sys.executable, "-m", "holdfast", "run", "app.py")

@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.chaos.inputs import Input, SimulatedSource, draw_arrivals, undecodable
 from holdfast.chaos.options import Options
 from holdfast.core.application import Application
-from holdfast.core.connector import Sent
+from holdfast.core.connector import Sent, partitions_of_sink
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.plan import Plan
 from holdfast.core.serial_order import At
@@ -69,8 +69,11 @@ def _changed(record: object, number: int, options: Options) -> object:
 class SimulatedSink:
     """Stands in for a sink of the application. Its outputs are lines of text for a file, otherwise values."""
 
-    def __init__(self, kind: str, *, columns: bool) -> None:
+    def __init__(self, sink: Any, kind: str, *, columns: bool) -> None:
         self.kind = kind
+        self.partitions = partitions_of_sink(sink)
+        if self.partitions is not None:
+            self.by, self.partition_of = sink.by, sink.partition_of
         self._registry = TypeRegistry()
         if columns:
             self.encode_column = self._encode_column
@@ -102,7 +105,6 @@ class Build:
         """`mended` makes an application that was stopped skip from now on what has stopped it."""
         self.application = subject.build()
         self.application.check()
-        self.sinks = []
         for step in self.application.sources:
             step.source = sources[step.name]
         for step in self.application.steps:
@@ -112,9 +114,9 @@ class Build:
                 step.on_error = "skip"
         for number, step in enumerate(self.application.sinks):
             kind = options.sinks[number % len(options.sinks)]
-            step.sink = SimulatedSink(kind, columns=options.columns)
-            self.sinks.append(step.sink)
+            step.sink = SimulatedSink(step.sink, kind, columns=options.columns)
         self.plan = Plan(self.application)
+        self.sinks = [own.step.sink for own in self.plan.sink_partitions]  # one for each partition
         functions = [function for step in self.application.steps for _, function in functions_of(step)]
         self.registry = TypeRegistry(collect(functions, ()))
         for source in sources.values():

@@ -15,7 +15,6 @@ from typing import Any
 from holdfast.chaos.outputs import Output, Violation
 from holdfast.chaos.subject import Build, Records
 from holdfast.core import keys
-from holdfast.core.application import Application
 from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import HoldfastError
@@ -23,7 +22,6 @@ from holdfast.core.images import unpack
 from holdfast.core.reference import Reference, RunStoppedError
 from holdfast.core.senders import SEND_STEP
 from holdfast.core.turns import ROUND
-from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
 from holdfast.storage.memory import MemoryState
 from holdfast.worker.checkpoint import SINK_STEP, SOURCE_STEP, Record
@@ -56,7 +54,7 @@ class Cut:
     """Where the reference stood between two turns."""
 
     entities: Held
-    outputs: dict[str, int]  # sink -> how many
+    outputs: dict[str | bytes, int]  # name of a sink's partition -> how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +69,12 @@ class Expected:
 class WatchedReference(Reference):
     """Notes where it stands before some of its turns."""
 
-    def __init__(self, application: Application, registry: TypeRegistry, wanted: Mapping[int, int]) -> None:
+    def __init__(self, build: Build, wanted: Mapping[int, int]) -> None:
         """`wanted` is turn -> epoch that is over when the turn begins."""
-        super().__init__(application)
+        super().__init__(build.application)
         self.cuts: dict[int, Cut] = {}
-        self._registry = registry
+        self._registry = build.registry
+        self._partitions = build.plan.sink_partitions
         self._wanted = wanted
         self._turn = 0
 
@@ -83,7 +82,7 @@ class WatchedReference(Reference):
         """A turn begins, or all are over."""
         if self._turn in self._wanted:
             self.cuts[self._wanted[self._turn]] = Cut(
-                self._held(), {k: len(v) for k, v in self.outputs.items()}
+                self._held(), {own.name: len(own.of(self.outputs[own.step.name])) for own in self._partitions}
             )
         self._turn += 1
 
@@ -104,16 +103,17 @@ class WatchedReference(Reference):
 
 def expect(build: Build, records: Records, rows: Sequence[EpochRow], epochs: set[int]) -> Expected:
     """Run the reference over what was logged; it notes where it stands after `epochs`."""
-    reference = WatchedReference(
-        build.application, build.registry, _turns_after(rows, epochs, live=build.plan.live)
-    )
+    reference = WatchedReference(build, _turns_after(rows, epochs, live=build.plan.live))
     error = None
     try:
         outputs = reference.run(records, rows)
         reference.note()
     except RunStoppedError as stopped:
         outputs, error = stopped.outputs, str(stopped)
-    images = [[step.sink.image(value) for value in outputs[step.name]] for step in build.application.sinks]
+    images = [
+        [own.step.sink.image(value) for value in own.of(outputs[own.step.name])]
+        for own in build.plan.sink_partitions
+    ]
     return Expected(images, error, reference.cuts)
 
 
@@ -180,10 +180,10 @@ def judge_snapshot(build: Build, snapshot: Snapshot, rows: Sequence[EpochRow], e
         raise Violation(f"checkpoint at epoch {snapshot.epoch}: positions {positions}, the log has {logged}")
 
 
-def _read(build: Build, snapshot: Snapshot) -> tuple[Held, dict[str, int], dict[int, int]]:
+def _read(build: Build, snapshot: Snapshot) -> tuple[Held, dict[str | bytes, int], dict[int, int]]:
     """Entities, output numbers and positions of a checkpoint: its rows and then its chunks, oldest first."""
     held: Held = {}
-    numbers: dict[str, int] = {}
+    numbers: dict[str | bytes, int] = {}
     positions: dict[int, int] = {}
     names = {space: step for step, space in snapshot.record.spaces.items()}
     for space, canonical, image in snapshot.rows:

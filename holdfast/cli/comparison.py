@@ -15,7 +15,7 @@ DIFFERS = "DIFFERS"
 class Difference:
     """The first place where two outputs are not the same."""
 
-    sink: str
+    sink: str  # in quotes, with its partition where it has several
     output: int  # number, from 1
     offset: int  # byte in the whole output
     expected: bytes | None  # None: nothing more was expected
@@ -24,7 +24,7 @@ class Difference:
     def lines(self) -> list[str]:
         """Return it as text."""
         return [
-            f"first difference: sink {self.sink!r}, output {self.output}, byte {self.offset}",
+            f"first difference: sink {self.sink}, output {self.output}, byte {self.offset}",
             f"  reference: {_shown(self.expected)}",
             f"  engine:    {_shown(self.found)}",
         ]

@@ -43,13 +43,17 @@ def reference(arguments: argparse.Namespace, given: Application | None) -> int:
         )
         return DIFFERENT
     sinks = {step.name: step.sink for step in app.sinks}
-    for name, path in files:
-        pieces = [sinks[name].encode(value) for value in outputs[name]]
-        difference = compare(name, pieces, path)
+    for file in files:
+        sink, values_of = sinks[file.sink], outputs[file.sink]
+        if file.partition is not None:
+            values_of = [value for value in values_of if sink.partition_of(value) == file.partition]
+        pieces = [sink.encode(value) for value in values_of]
+        place = repr(file.sink) if file.partition is None else f"{file.sink!r}, partition {file.partition}"
+        difference = compare(place, pieces, file.path)
         if difference is not None:
             print("\n".join(difference.lines()), flush=True)
             return DIFFERENT
-        print(f"sink {name!r}: {len(pieces):,} outputs, {sum(map(len, pieces)):,} bytes, the same")
+        print(f"sink {place}: {len(pieces):,} outputs, {sum(map(len, pieces)):,} bytes, the same")
     print(f"{run.total:,} records in {len(run.epochs):,} epochs", flush=True)
     return SAME
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, TypeVar, overload
 
-from holdfast.core.connector import RecordReader, Source, is_sink, is_source, remembered_by
+from holdfast.core.connector import RecordReader, Source, is_sink, is_source, partitions_of_sink, remembered_by
 from holdfast.core.errors import ApplicationError
 from holdfast.core.failures import SAMPLE_LETTER
 from holdfast.core.signatures import check_intake, function_name, is_lambda
@@ -259,6 +259,8 @@ def _check_takes_letters(place: str, sink: Any) -> None:
     if encode is None:
         return
     try:
+        if partitions_of_sink(sink) is not None:
+            sink.partition_of(SAMPLE_LETTER)
         encode(SAMPLE_LETTER)
     except Exception as error:
         raise ApplicationError(

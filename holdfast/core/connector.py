@@ -52,7 +52,8 @@ class Source(Protocol[Record_co]):
 
 class Sink(Protocol[Value_contra]):
     """A sink as the core sees it. A sink may also have `encode_column(values) -> list | None`, a fast way for
-    many."""
+    many; and `partitions` (int) with `partition_of(value) -> int` and `by`, the user's function that this asks, if
+    each of its partitions is a sequence of outputs of its own."""
 
     def encode(self, value: Value_contra, /) -> object:
         """One output as it will be written; raises for what this sink cannot write."""
@@ -99,6 +100,12 @@ def remembered_by(source: Any) -> int | None:
     """Of how many messages the ids are remembered, by a source whose records may be `Sent`; None for all others."""
     remembered = getattr(source, "remembered", None)
     return remembered if type(remembered) is int else None
+
+
+def partitions_of_sink(sink: Any) -> int | None:
+    """Into how many partitions a sink parts its outputs, each numbered on its own; None where it is one sequence."""
+    partitions = getattr(sink, "partitions", None)
+    return partitions if type(partitions) is int and _has(sink, "partition_of") else None
 
 
 def is_source(candidate: object) -> bool:

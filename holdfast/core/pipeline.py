@@ -245,13 +245,12 @@ class Pipeline:
         return self.plan.connector(self.plan.steps[self.partitions[partition][0]])
 
     def take_outputs(self) -> list[tuple[int, int, tuple[object, ...]]]:
-        """(sink number, count, payload) of what was written since the last call."""
-        outputs = []
-        for index, number in self.plan.sink_number.items():
-            count, payload = self.outlets[index].take()
-            if count:
-                outputs.append((number, count, payload))
-        return outputs
+        """(number of the sink's partition, count, payload) of what was written since the last call."""
+        return [
+            (first + partition, count, payload)
+            for index, first in self.plan.sink_number.items()
+            for partition, count, payload in self.outlets[index].take()
+        ]
 
     def _alarms(self, step: Step, turn: Turn) -> list[tuple[Position, Any, str, int]]:
         due = self.books[step.index].take_due(turn.time)

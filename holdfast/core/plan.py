@@ -10,12 +10,13 @@ The plan is made of the application's data alone; `segments` turns it into funct
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core.application import Application
-from holdfast.core.connector import is_live
+from holdfast.core import keys
+from holdfast.core.connector import is_live, partitions_of_sink
 from holdfast.core.steps import Kind, Step
 
 SOURCES = -1  # the feeder that all sources are
@@ -31,6 +32,27 @@ class Segment:
     inlets: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class SinkPartition:
+    """One sequence of outputs, numbered on its own: a sink, or a partition of one."""
+
+    step: Step
+    partition: int | None  # None: the sink is one sequence
+
+    @property
+    def name(self) -> str | bytes:
+        """The key of its entity, which is a system step's."""
+        if self.partition is None:
+            return self.step.name
+        return keys.canonical((self.step.name, self.partition))
+
+    def of(self, outputs: Sequence[Any]) -> Sequence[Any]:
+        """The outputs of the sink that belong here."""
+        if self.partition is None:
+            return outputs
+        return [output for output in outputs if self.step.sink.partition_of(output) == self.partition]
+
+
 class Plan:
     """Segments, inlets and their feeders, in order of definition (which is an order of dependence)."""
 
@@ -43,7 +65,10 @@ class Plan:
         self.sources = [s for s in self.steps if s.kind is Kind.SOURCE]
         self.stateful = [s for s in self.steps if s.kind is Kind.STATEFUL]
         self.sinks = [s for s in self.steps if s.kind is Kind.SINK]
-        self.sink_number = {s.index: n for n, s in enumerate(self.sinks)}
+        self.sink_partitions = [own for step in self.sinks for own in self._partitions_of(step)]
+        self.sink_number: dict[int, int] = {}  # sink step -> number of its first partition among all
+        for number, own in enumerate(self.sink_partitions):
+            self.sink_number.setdefault(own.step.index, number)
         self.live = any(is_live(self.connector(s)) for s in self.sources)
         self.segments = [self._segment(s) for s in self.sources + self.stateful]
         self.feeders: dict[int, list[int]] = {s.index: [] for s in self.stateful + self.sinks}
@@ -64,6 +89,10 @@ class Plan:
     def connector(self, step: Step) -> Any:
         """The source or sink of this step, as it is to be used here."""
         return self._connectors.get(step.index, step.source if step.kind is Kind.SOURCE else step.sink)
+
+    def _partitions_of(self, sink: Step) -> list[SinkPartition]:
+        count = partitions_of_sink(self.connector(sink))
+        return [SinkPartition(sink, number) for number in ([None] if count is None else range(count))]
 
     def consumers(self, step: Step, output: int = 0) -> list[Step]:
         """The steps that read this output, in order of definition."""

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from holdfast.core import keys
 from holdfast.core.application import Application
-from holdfast.core.connector import Sent, Undecodable, is_live, remembered_by
+from holdfast.core.connector import Sent, Undecodable, is_live, partitions_of_sink, remembered_by
 from holdfast.core.context import Context
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import StoppedError
@@ -313,6 +313,8 @@ def _new_state(step: Step, key: Any) -> Any:
 
 def _encode(step: Step, value: Any) -> None:
     """Find out whether the sink can write it; a sink of the user's own says so when it writes."""
+    if partitions_of_sink(step.sink) is not None:
+        step.sink.partition_of(value)
     encode = getattr(step.sink, "encode", None)
     if encode is not None:
         encode(value)

@@ -7,14 +7,18 @@ they are, values as framed images. The user's objects are left alone; only the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast.connectors import framing
 from holdfast.connectors.contract import as_sink
+from holdfast.connectors.file_sink import FilePart
 from holdfast.connectors.file_writer import FileWriter
+from holdfast.connectors.interface import OpenSink
 from holdfast.core import values
 from holdfast.core.application import Application
+from holdfast.core.connector import partitions_of_sink
 from holdfast.core.types import TypeRegistry
 
 
@@ -25,10 +29,17 @@ class CapturedSink:
         self._sink = sink
         self._path = str(path)
         self._registry = TypeRegistry()
+        self.partitions = partitions_of_sink(sink)
+        self.by = getattr(sink, "by", None)
 
     def bind(self, registry: TypeRegistry) -> None:
         self._registry = registry
         self._sink.bind(registry)
+
+    def partition_of(self, value: object) -> int:
+        """As the sink says."""
+        partition: int = self._sink.partition_of(value)
+        return partition
 
     def encode(self, value: object, /) -> bytes:
         """The bytes of one output."""
@@ -43,7 +54,15 @@ class CapturedSink:
         return b"".join(map(self._as_bytes, encoded))
 
     def paths(self) -> list[str]:
-        return [self._path]
+        return [str(self.path_of(number)) for number in range(self.partitions)] if self.partitions else [self._path]
+
+    def path_of(self, partition: int) -> Path:
+        """The file of a partition."""
+        return Path(f"{self._path}-{partition}")
+
+    def part(self, partition: int) -> OpenSink:
+        """What writes one partition."""
+        return FilePart(str(self.path_of(partition)))
 
     def open(self, token: object | None, number: int, owned: bool) -> FileWriter:
         return FileWriter(self._path, token, number, owned)
@@ -54,12 +73,24 @@ class CapturedSink:
         return framing.pack([values.encode(encoded, self._registry)])
 
 
-def capture(app: Application, folder: Path) -> Sequence[tuple[str, Path]]:
-    """Redirect every sink of the application into `folder`; return (sink's name, its file), in order of definition."""
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A file that stands for a sink, or for a partition of one."""
+
+    sink: str
+    partition: int | None
+    path: Path
+
+
+def capture(app: Application, folder: Path) -> Sequence[Captured]:
+    """Redirect every sink of the application into `folder`; return the files, in order of definition."""
     app.check()
     files = []
     for number, step in enumerate(app.sinks):
         path = folder / f"sink-{number}"
-        step.sink = CapturedSink(as_sink(step.sink), path)
-        files.append((step.name, path))
+        sink = step.sink = CapturedSink(as_sink(step.sink), path)
+        if sink.partitions is None:
+            files.append(Captured(step.name, None, path))
+        else:
+            files += [Captured(step.name, partition, sink.path_of(partition)) for partition in range(sink.partitions)]
     return files

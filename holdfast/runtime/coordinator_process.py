@@ -116,7 +116,7 @@ class CoordinatorProcess:
             config = Config(
                 workers=options.workers,
                 partitions=len(entry.partitions),
-                sinks=len(plan.sinks),
+                sinks=len(plan.sink_partitions),
                 live=live,
                 ranges=options.ranges,
                 backups=options.backups,

@@ -17,6 +17,7 @@ from typing import cast
 
 from holdfast.connectors.contract import UserSink, as_sink, as_source
 from holdfast.connectors.intake import with_intake
+from holdfast.connectors.interface import OpenSink
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, StorageError, UsageError
@@ -161,7 +162,7 @@ class EngineThread:
                 log=log,
                 state=state,
                 sources=[(step.source, name) for step, name in partitions],
-                sinks=[step.sink for step in plan.sinks],
+                sinks=open_sinks(plan),
                 registry=registry,
                 probe=options.probe,
                 keep_log=options.keep_log,
@@ -257,6 +258,13 @@ def bind(plan: Plan, registry: TypeRegistry) -> None:
         step.source.bind(registry)
     for step in plan.sinks:
         step.sink.bind(registry)
+
+
+def open_sinks(plan: Plan) -> list[OpenSink]:
+    """Return what writes each partition of each sink, by number."""
+    return [
+        own.step.sink if own.partition is None else own.step.sink.part(own.partition) for own in plan.sink_partitions
+    ]
 
 
 def claim(plan: Plan, directory: str) -> None:

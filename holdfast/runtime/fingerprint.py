@@ -16,7 +16,7 @@ from typing import Any
 import xxhash
 
 from holdfast.core.application import Application
-from holdfast.core.connector import remembered_by
+from holdfast.core.connector import partitions_of_sink, remembered_by
 from holdfast.core.steps import Kind, Step
 
 Fingerprint = dict[str, str]
@@ -51,6 +51,8 @@ def functions_of(step: Step) -> Iterator[tuple[str, Any]]:
         yield "on_timer of ", step.on_timer
     if step.state_factory is not None:
         yield "state of ", step.state_factory
+    if step.kind is Kind.SINK and partitions_of_sink(step.sink) is not None:
+        yield "by of ", step.sink.by
 
 
 def source_text(function: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from holdfast.core import schema
 from holdfast.core.application import Application
+from holdfast.core.connector import partitions_of_sink
 from holdfast.core.errors import (
     CodeChangedError,
     DataDirectoryError,
@@ -37,6 +38,7 @@ class Ledger:
     outputs: list[str] = field(default_factory=list)  # absolute paths of files that are ours
     code: Fingerprint = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)  # stateful step's name -> description of its state
+    sinks: dict[str, int] = field(default_factory=dict)  # sink's name -> number of its partitions, 0 where it has none
 
     @classmethod
     def read(cls, state: State) -> Ledger | None:
@@ -46,7 +48,8 @@ class Ledger:
             return None
         fields = cast("dict[str, Any]", stored)
         partitions = [(source, partition) for source, partition in fields["partitions"]]
-        return cls(fields["name"], partitions, fields["outputs"], fields["code"], fields["states"])
+        sinks = fields.get("sinks", {})  # unknown to earlier versions, whose sinks had no partitions
+        return cls(fields["name"], partitions, fields["outputs"], fields["code"], fields["states"], sinks)
 
     def put(self, state: State) -> None:
         """Make the record durable."""
@@ -56,6 +59,7 @@ class Ledger:
             "outputs": self.outputs,
             "code": self.code,
             "states": self.states,
+            "sinks": self.sinks,
         }
         state.put_meta(APPLICATION, fields)
 
@@ -89,11 +93,13 @@ def enter(
     _check_name(app, ledger)
     notes = _check_partitions(ledger, found)
     _check_states(ledger, stateful)
+    _check_sinks(ledger, sinks)
     digests = fingerprint(app)
     if stored is not None and may_contradict and not accept_code:
         _check_code(ledger, digests)
     ledger.code = digests
     ledger.states = {step.name: describe(step) for step in stateful}
+    ledger.sinks |= {step.name: partitions_of_sink(step.sink) or 0 for step in sinks}
     ledger.outputs += _new_outputs(ledger, sinks, found)
     if repr(ledger) != before:
         ledger.put(state)
@@ -171,6 +177,21 @@ def _check_states(ledger: Ledger, stateful: Sequence[Step]) -> None:
         raise CodeChangedError(
             f"the application's state changed in a way that the stored entities can't follow: {'; '.join(lines)}"
         )
+
+
+def _check_sinks(ledger: Ledger, sinks: Sequence[Step]) -> None:
+    for step in sinks:
+        known, partitions = ledger.sinks.get(step.name), partitions_of_sink(step.sink) or 0
+        if known is not None and known != partitions:
+            raise CodeChangedError(
+                f"the sink {step.name!r} has {_parts(partitions)} now and was started with {_parts(known)}, which hold "
+                f"its outputs by number; give it {f'partitions={known}' if known else 'one file'} again, "
+                "or start anew with --fresh"
+            )
+
+
+def _parts(partitions: int) -> str:
+    return f"{partitions} partition{'s' * (partitions > 1)}" if partitions else "no partitions"
 
 
 def _check_code(ledger: Ledger, digests: Fingerprint) -> None:

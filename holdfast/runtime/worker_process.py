@@ -23,7 +23,7 @@ from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
-from holdfast.runtime.engine_thread import adapt, bind, known_types
+from holdfast.runtime.engine_thread import adapt, bind, known_types, open_sinks
 from holdfast.runtime.fingerprint import fingerprint
 from holdfast.runtime.member_life import MemberLife
 from holdfast.runtime.notice import Notice
@@ -178,7 +178,7 @@ class WorkerProcess:
                 log=directory.partitions(),
                 state=directory.state,
                 sources=[(step.source, name) for step, name in partitions],
-                sinks=[step.sink for step in plan.sinks],
+                sinks=open_sinks(plan),
                 registry=registry,
                 probe=Probe(),
                 inbox=inbox,

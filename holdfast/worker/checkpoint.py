@@ -62,7 +62,7 @@ class Checkpoints:
     def __init__(
         self,
         books: Mapping[str, Book],
-        sink_names: Sequence[str],
+        sink_names: Sequence[str | bytes],
         registry: TypeRegistry,
         settings: Settings,
         folding: Folding,

@@ -56,13 +56,13 @@ class Worker:
         books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
         books |= {senders.step: senders.book for senders in self.pipeline.senders.values()}
         renamed = {step.was: step.name for step in plan.stateful if step.was is not None}
-        self.sink_names = [step.name for step in plan.sinks]
+        self.sink_names = [own.name for own in plan.sink_partitions]
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
         self.folding = Folding(cached, registry)
         self.returning = Returning(books, renamed, registry, settings, self.folding)
         self.intake = Intake(len(partitions), settings, live=plan.live, times=self.pipeline.block_time)
         self.apply = Apply(self.pipeline, live=plan.live, slice_records=settings.slice_records)
-        self.delivery = Delivery(len(plan.sinks))
+        self.delivery = Delivery(len(plan.sink_partitions))
         self.checkpoints = Checkpoints(books, self.sink_names, registry, settings, self.folding)
         self.cuts = CutPolicy(settings, 0)
         self.progress = Progress([SELF], 0)
@@ -75,7 +75,7 @@ class Worker:
         self.now = 0
         self.work_began: tuple[int, int] | None = None  # size of the epoch just applied, and when it was begun
         self.wake = Wake()
-        self.first_output = [0] * len(plan.sinks)
+        self.first_output = [0] * len(plan.sink_partitions)
         self.made = 0  # checkpoints
         self.final: Record | None = None  # the last checkpoint of this life, once it is under way
         self._handlers: dict[type, Callable[[Any], list[Effect]]] = {

@@ -246,7 +246,7 @@ class Member:
         checkpoint, complete = formation.checkpoint, self._complete
         if checkpoint is None or complete is None or complete.checkpoint != checkpoint.number:
             if checkpoint is None:
-                self.tokens = dict.fromkeys(range(len(self.plan.sinks)), (0, None))
+                self.tokens = dict.fromkeys(range(len(self.plan.sink_partitions)), (0, None))
             return self._begin(now)
         self.time = complete.time
         return [ReadChunks()]
@@ -277,7 +277,7 @@ class Member:
         for chunk in event.chunks:
             images = unpack(chunk, self.registry)
             if images.step == SINK_STEP:
-                names = [step.name for step in self.plan.sinks]
+                names = [own.name for own in self.plan.sink_partitions]
                 self.tokens = {names.index(n): t for n, t in zip(images.keys, images.states, strict=True) if n in names}
             else:
                 self.holding.restore(chunk)
@@ -297,7 +297,7 @@ class Member:
             pipeline.books[step.index] = holding.books[step.name]
         holding.begin(formation, self.node)
         stages = Stages(pipeline, routes, slice_records=self.settings.slice_records)
-        staging = Staging(holding, [step.name for step in self.plan.sinks], self.registry)
+        staging = Staging(holding, [own.name for own in self.plan.sink_partitions], self.registry)
         staging.returned(self._complete)
         lineages = dict(self.found.logs)
         standing = Standing(self.node, self.incarnation, self.kept, lineages, self.tokens, self.time)

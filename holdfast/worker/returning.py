@@ -46,7 +46,7 @@ class Returning:
         self.read = 0  # the last epoch asked for or read
         self.asked = False
         self.partitions: dict[int, tuple[Any, ...]] = {}  # index -> (number, offset, ended, clock)
-        self.sinks: dict[str, tuple[int, Any]] = {}  # name -> (number, token)
+        self.sinks: dict[str | bytes, tuple[int, Any]] = {}  # name -> (number, token)
 
     def started(self, event: Started) -> list[Effect]:
         """The stores are open. The next is to read the checkpoint, if there is one that can be gone on from."""

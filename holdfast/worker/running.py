@@ -70,8 +70,8 @@ class Running:
         self.logs = Logs(formation, self.node, standing.kept, standing.lineages, bytes_max=settings.replay_bytes)
         self.replay = Replay(formation.cut, formation.level, self.logs.own, settings.replay_bytes)
         self.parts = Parts(settings, live=self.live, times=stages.pipeline.block_time)
-        self.cuts = Cuts(formation.cut, len(self.plan.sinks), standing.tokens, standing.time)
-        self.delivery = Delivery(len(self.plan.sinks))
+        self.cuts = Cuts(formation.cut, len(self.plan.sink_partitions), standing.tokens, standing.time)
+        self.delivery = Delivery(len(self.plan.sink_partitions))
         self.own_sinks = [s for s, owner in enumerate(formation.layout.sinks) if owner == self.node]
         self.flow = Flow(
             *(formation, settings),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from holdfast.core.epochs import Epoch, LogEntry
+from holdfast.core.outlets import by_partition
 from holdfast.core.pipeline import Pipeline
 from holdfast.core.plan import SOURCES
 from holdfast.core.positions import TIMER, Column
@@ -236,7 +237,7 @@ class Stages:
             if self.plan.steps[inlet].kind is Kind.STATEFUL:
                 parts = self.routes.split(column)
             else:
-                parts = {self.sink_owners[self.plan.sink_number[inlet]]: column}
+                parts = self._by_owner(inlet, column)
             for node, part in parts.items():
                 if node == self.node:
                     own[inlet] = part
@@ -248,6 +249,19 @@ class Stages:
             for node in self.members
             if node != self.node and self.reaches(feeder, node)
         ]
+
+    def _by_owner(self, sink: int, column: Column) -> dict[str, Column]:
+        """A sink's outputs by the member that delivers them."""
+        first = self.plan.sink_number[sink]
+        if not column.keys:
+            return {self.sink_owners[first]: column}
+        parts: dict[str, Column] = {}
+        for partition, output, position in zip(column.keys, column.messages, column.positions, strict=True):
+            part = parts.setdefault(self.sink_owners[first + partition], Column())
+            part.keys.append(partition)
+            part.messages.append(output)
+            part.positions.append(position)
+        return parts
 
     def reaches(self, feeder: int, node: str) -> bool:
         """Whether this feeder's stages go to that member."""
@@ -264,14 +278,16 @@ class Stages:
         A sink that no failing step feeds would else get outputs of records behind the one at which everything stops.
         """
         registry = self.pipeline.registry
-        own = [step for step in self.plan.sinks if self.sink_owners[self.plan.sink_number[step.index]] == self.node]
+        partitions = zip(self.plan.sink_partitions, self.sink_owners, strict=True)
+        own = {one.step.index for one, owner in partitions if owner == self.node}
         if own and not epoch.exchange.has_all([SOURCES, *(step.index for step in self.plan.stateful)]):
             return False
-        for step in own:
-            column = epoch.exchange.gather(step.index, lambda packed: unpack_column(packed, registry))
+        for sink in sorted(own):
+            column = epoch.exchange.gather(sink, lambda packed: unpack_column(packed, registry))
             if column.messages:
-                sink = self.plan.sink_number[step.index]
-                epoch.outputs.append((sink, len(column.messages), tuple(column.messages)))
+                outputs = by_partition(column) if column.keys else {0: column.messages}
+                first = self.plan.sink_number[sink]
+                epoch.outputs += [(first + p, len(part), tuple(part)) for p, part in sorted(outputs.items())]
         return True
 
 

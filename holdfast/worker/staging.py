@@ -51,7 +51,7 @@ class Pending:
 class Staging:
     """Writes one checkpoint after the other."""
 
-    def __init__(self, holding: Holding, sink_names: Sequence[str], registry: TypeRegistry) -> None:
+    def __init__(self, holding: Holding, sink_names: Sequence[str | bytes], registry: TypeRegistry) -> None:
         self.holding = holding
         self.sink_names = sink_names
         self.registry = registry

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from holdfast.core.outlets import LEARN, Outlet
 from holdfast.core.positions import Column
 from holdfast.core.steps import Kind, Step
@@ -45,7 +47,9 @@ def test_a_column_is_used_when_every_output_so_far_was_fit_for_it() -> None:
 
     assert own.collect()
     assert (sink.singles, sink.columns) == (0, 1)
-    assert own.take()[1][-5:] == ("0", "1", "2", "3", "4")
+    [(partition, count, payload)] = own.take()
+    assert (partition, count) == (0, LEARN + 5)
+    assert payload[-5:] == ("0", "1", "2", "3", "4")
 
 
 def test_one_unfit_output_ends_the_learning_for_good() -> None:
@@ -80,8 +84,8 @@ def test_a_sink_without_columns_encodes_at_once() -> None:
     reused.append(2)
 
     assert own.collect()
-    assert own.take() == (1, ("[1]",))
-    assert own.take() == (0, ())
+    assert own.take() == [(0, 1, ("[1]",))]
+    assert own.take() == []
 
 
 def test_outputs_of_several_segments_merge_by_position() -> None:
@@ -94,4 +98,56 @@ def test_outputs_of_several_segments_merge_by_position() -> None:
 
     own.collect()
 
-    assert own.take() == (4, ("1", "2", "3", "4"))
+    assert own.take() == [(0, 4, ("1", "2", "3", "4"))]
+
+
+class Parted(Sink):
+    """By parity; there is no partition for a negative number, and no way to write 7."""
+
+    partitions = 2
+
+    def partition_of(self, value: Any) -> int:
+        if value < 0:
+            raise ValueError("negative")
+        return int(value % 2)
+
+    def encode(self, value: Any) -> str:
+        if value == 7:
+            raise ValueError("seven")
+        return super().encode(value)
+
+
+@pytest.mark.parametrize("way", ["at once", "learning", "by column"])
+def test_outputs_of_a_sink_in_partitions_are_told_apart(way: str) -> None:
+    own = outlet(Parted(), at_once=way == "at once")
+    own.by_column = way == "by column"
+    for number in (1, 2, 3, 5, 4):
+        own.adder(0)(number)
+
+    assert own.collect()
+    assert own.take() == [(0, 2, ("2", "4")), (1, 3, ("1", "3", "5"))]
+    assert own.take() == []
+
+
+def test_an_output_without_a_partition_or_that_cant_be_written_leaves_nothing() -> None:
+    own = outlet(Parted(), at_once=True)
+    for number in (1, -2, 7, 4):
+        try:
+            own.adder(0)(number)
+        except ValueError:
+            continue
+
+    assert own.collect()
+    assert own.take() == [(0, 1, ("4",)), (1, 1, ("1",))]
+
+
+def test_outputs_of_several_segments_merge_in_each_partition() -> None:
+    own = outlet(Parted(), (0, 1), at_once=True)
+    for feeder, numbers in ((0, (1, 4, 6)), (1, (2, 3, 5))):
+        for number in numbers:
+            own.adder(feeder)(number)
+            own.columns[feeder].positions.append((0, 0, number))
+
+    own.collect()
+
+    assert own.take() == [(0, 3, ("2", "4", "6")), (1, 3, ("1", "3", "5"))]

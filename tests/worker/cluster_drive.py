@@ -191,7 +191,7 @@ class Cluster:
         for step in app.sources:
             step.source.bind(registry)
         self.partitions = [(step.index, name) for step in app.sources for name in step.source.partitions()]
-        self.outputs: list[list[Any]] = [[] for _ in app.sinks]
+        self.outputs: list[list[Any]] = [[] for _ in Plan(app).sink_partitions]
         self.disks = {f"n{i}": Disk() for i in range(nodes)}
         self.statuses: dict[str, Status] = {}
         self.links: dict[tuple[str, str], deque[Any]] = {}

@@ -17,6 +17,7 @@ from holdfast.core.application import Application
 from holdfast.core.entities import canonical_of
 from holdfast.core.images import unpack
 from holdfast.core.keys import key_hash, range_of
+from holdfast.core.plan import Plan
 from holdfast.core.reference import Reference, RunStoppedError
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
@@ -29,6 +30,7 @@ from holdfast.worker.settings import Settings
 from tests.worker.cluster_drive import Cluster
 from tests.worker.stored import Stored, entities_of
 from tests.zoo import identical
+from tests.zoo.parted import gathered
 
 STEPS_MAX = 150_000
 
@@ -64,7 +66,7 @@ class Trial:
         config = Config(
             workers=nodes,
             partitions=partitions,
-            sinks=len(app.sinks),
+            sinks=len(Plan(app).sink_partitions),
             live=any(step.source.live for step in app.sources),
             ranges=self.ranges,
             backups=backups,
@@ -164,7 +166,7 @@ class Trial:
     # --- judging
 
     def outputs(self) -> dict[str, list[Any]]:
-        return {step.name: self.cluster.outputs[number] for number, step in enumerate(self.app.sinks)}
+        return gathered(self.app, dict(enumerate(self.cluster.outputs)))
 
     def check_disks(self, reference: Reference) -> None:
         """Every holder's disk has exactly the reference's entities of its ranges."""

@@ -20,6 +20,7 @@ from holdfast.worker import effects as do
 from holdfast.worker import events as has
 from holdfast.worker.machine import Worker
 from holdfast.worker.settings import Settings
+from tests.zoo.parted import gathered
 
 LIVES_MAX = 60
 EVENTS_MAX = 100_000  # of one life: more means that it goes round in circles
@@ -313,4 +314,4 @@ def run_case(app: Application, settings: Settings | None = None) -> tuple[dict[s
 
 def outputs_of(driver: Driver) -> dict[str, list[Any]]:
     """What the sinks hold, by name."""
-    return {step.name: driver.disk.outputs.get(index, []) for index, step in enumerate(driver.app.sinks)}
+    return gathered(driver.app, driver.disk.outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.zoo import entities, failures, identities, replies, shapes, timers, values
+from tests.zoo import entities, failures, identities, parted, replies, shapes, timers, values
 from tests.zoo.case import Case, identical
 
 __all__ = ["Case", "all_cases", "identical"]
@@ -10,5 +10,5 @@ __all__ = ["Case", "all_cases", "identical"]
 
 def all_cases() -> list[Case]:
     """Every case; names are unique."""
-    modules = (shapes, values, entities, failures, timers, identities, replies)
+    modules = (shapes, values, entities, failures, timers, identities, replies, parted)
     return [case for module in modules for case in module.CASES]
