@@ -20,7 +20,6 @@ from holdfast.chaos.options import Options, draw
 from holdfast.chaos.outcome import Outcome
 from holdfast.chaos.planting import limits, planted
 from holdfast.chaos.world import World
-from holdfast.core.errors import UsageError
 
 SHRINK_RUNS_MAX = 200
 SINGLE_EVERY = 4  # of mixed seeds every so many are worlds of one worker
@@ -65,17 +64,7 @@ class Campaign:
         names = list(self.applications)
         if self.kind is Kind.SINGLE or (self.kind is Kind.MIXED and seed % SINGLE_EVERY == 0):
             return draw(seed, names, kept_faults)
-        options = draw_cluster(seed, names, kept_faults)
-        return replace(options, common=replace(options.common, application=self._for_cluster(options)))
-
-    def _for_cluster(self, options: ClusterOptions) -> str:
-        """The application drawn, or the next that a cluster can run: its members tell no repeats of senders apart."""
-        names = list(self.applications)
-        first = names.index(options.application)
-        for name in [*names[first:], *names[:first]]:
-            if not self.applications[name](options.seed).has_senders:
-                return name
-        raise UsageError("no application that a cluster can run")
+        return draw_cluster(seed, names, kept_faults)
 
     def run(
         self,

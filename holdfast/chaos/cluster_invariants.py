@@ -16,6 +16,7 @@ from holdfast.chaos.cluster_verdict import base_of, entries_of, images_of
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.outputs import Violation
 from holdfast.chaos.verdict import Held
+from holdfast.core.replies import Answer
 from holdfast.recovery import effects as coordinator_effects
 from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import Formation
@@ -41,6 +42,7 @@ class ClusterInvariants:
         self._frozen: dict[tuple[int, int], Entry] = {}  # (partition, epoch) of what was delivered
         self._begun: dict[str, tuple[int, int]] = {}  # node -> (incarnation, generation) last seen at its beginning
         self._order_numbers: dict[str, int] = {}
+        self.answers: dict[tuple[int, int], Answer] = {}  # (partition, record) -> what its sender was told
 
     def node(self, name: str) -> ClusterNode | None:
         """The machine that goes by this name."""
@@ -161,6 +163,11 @@ class ClusterInvariants:
         match effect:
             case effects.Deliver():
                 self._freeze(node, effect.epoch)
+            case effects.Acknowledge():
+                self._check_told(node, effect.partition, effect.upto)
+            case effects.Answer():
+                self._check_told(node, effect.partition, effect.first + effect.count)
+                self._check_answers(effect)
             case cluster_effects.TrimEntries():
                 checkpoint = self.kept.checkpoint.epoch if self.kept.checkpoint is not None else 0
                 if effect.upto > checkpoint:
@@ -171,6 +178,27 @@ class ClusterInvariants:
                     raise Violation(f"{node.name} completes checkpoint {effect.checkpoint}, recorded is {known}")
             case _:
                 pass
+
+    def _check_told(self, node: ClusterNode, partition: int, upto: int) -> None:
+        """Senders are told of records that are on all disks that must have them."""
+        member = node.member
+        if member is None or member.formation is None:
+            return
+        for name in member.formation.layout.partitions[partition].all:
+            holder = self.node(name)
+            if holder is None:
+                continue
+            entries = [entry.chunk for entry in entries_of(holder.disk) if entry.chunk.partition == partition]
+            held = max((chunk.first + chunk.count for chunk in entries), default=None)
+            if held is not None and held < upto:
+                raise Violation(f"I1: records of partition {partition} up to {upto} are told of, {name} has {held}")
+
+    def _check_answers(self, order: effects.Answer) -> None:
+        for number in range(order.first, order.first + order.count):
+            answer = order.answers.get(number)
+            known = self.answers.setdefault((order.partition, number), answer)
+            if known != answer:
+                raise Violation(f"record {number} was answered {known!r}, and now {answer!r}")
 
     def _freeze(self, node: ClusterNode, epoch: int) -> None:
         """Outputs of an epoch leave: what it was made of must be on all disks that hold it, and stays as it is."""

@@ -5,5 +5,6 @@ from __future__ import annotations
 from holdfast.chaos.member_mutants import MEMBER_MUTANTS
 from holdfast.chaos.planting import Mutants
 from holdfast.chaos.recovery_mutants import RECOVERY_MUTANTS
+from holdfast.chaos.sender_mutants import SENDER_MUTANTS
 
-CLUSTER_MUTANTS = Mutants({**RECOVERY_MUTANTS, **MEMBER_MUTANTS})
+CLUSTER_MUTANTS = Mutants({**RECOVERY_MUTANTS, **MEMBER_MUTANTS, **SENDER_MUTANTS})

@@ -6,13 +6,19 @@ disk of the partition's primary tells, as the last recorded generation has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from holdfast.chaos.outputs import Violation
+from holdfast.chaos.subject import Build, Records
 from holdfast.chaos.verdict import Expected, Held
+from holdfast.core.connector import Sent
 from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow, LogEntry
+from holdfast.core.failures import Origin
+from holdfast.core.replies import Answer
+from holdfast.core.replies import images_of as images_of_answer
+from holdfast.core.senders import SEND_STEP
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
 from holdfast.recovery.generation import Formation
@@ -81,7 +87,7 @@ def images_of(holding: Holding, registry: TypeRegistry) -> dict[int, Held]:
     """All that a member holds of each range, as primary or as backup, as of where it stands."""
     found: dict[int, Held] = {number: {} for number in holding.ranges if number not in holding.lacking}
     for step, lookup, place_key, state, timers in _entities(holding):
-        number = holding.routes.range_of(lookup)
+        number = holding.routes.of_step(step)(lookup)
         if number in found:
             found[number][step, place_key] = (encode(state, registry), tuple(sorted(timers.items())))
     return found
@@ -106,8 +112,32 @@ def judge_images(cut: int, ranges: Iterable[Held], expected: Expected) -> None:
     for images in ranges:
         held.update(images)
     for place in sorted(held.keys() | wanted.entities.keys()):
+        if place[0].startswith(SEND_STEP):
+            continue  # the reference keeps it in its own way; what senders are told shows it
         if held.get(place) != wanted.entities.get(place):
             raise Violation(
                 f"at the cut {cut} entity {place} is {held.get(place)!r},"
                 f" the reference has {wanted.entities.get(place)!r}"
             )
+
+
+def judge_answers(
+    answers: Mapping[tuple[int, int], Answer], build: Build, records: Records, expected: Expected
+) -> None:
+    """Raise Violation unless senders were answered what the reference replies; to repeats what the first time."""
+    places = [(source, name) for source, parts in records.items() for name in parts]
+    first: dict[tuple[str, str, int], list[Any]] = {}  # replies by source and id
+    for origin, replies in expected.replies.items():
+        assert origin.offset is not None
+        record = records[origin.source][origin.partition][origin.offset]
+        if isinstance(record, Sent):
+            first[origin.source, record.producer, record.sequence] = replies
+    for (partition, number), answer in sorted(answers.items()):
+        source, name = places[partition]
+        record = records[source][name][number]
+        replies = expected.replies.get(Origin(source, name, number), [])
+        if isinstance(record, Sent):
+            replies = first.get((source, record.producer, record.sequence), [])
+        wanted = tuple(encode(reply, build.registry) for reply in replies)
+        if images_of_answer(answer) != wanted:
+            raise Violation(f"record {number} of {source}/{name} was answered {answer!r}, wanted is {wanted!r}")

@@ -15,7 +15,7 @@ from holdfast.chaos.cluster_invariants import ClusterInvariants
 from holdfast.chaos.cluster_node import ClusterNode, Standing
 from holdfast.chaos.cluster_options import ARRIVALS_MS_MAX, ClusterOptions
 from holdfast.chaos.cluster_strikes import Strikes
-from holdfast.chaos.cluster_verdict import Ledger, judge_images
+from holdfast.chaos.cluster_verdict import Ledger, judge_answers, judge_images
 from holdfast.chaos.coordinator_node import CoordinatorNode
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.hardware import Hardware
@@ -362,6 +362,7 @@ class ClusterWorld:
         if finish.error != expected.error:
             raise Violation(f"ended with {finish.error!r}, the reference with {expected.error!r}")
         verdict.judge_outputs(self.outputs, expected, whole=True)
+        judge_answers(self.invariants.answers, build, self.records, expected)
         for cut, ranges in self.invariants.images.items():
             if len(ranges) == self.options.ranges:
                 judge_images(cut, ranges.values(), expected)

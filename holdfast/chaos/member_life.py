@@ -98,8 +98,8 @@ class MemberLife(MachineLife):
                 self._give(f"sink {effect.sink}", works.Write(effect, self._outputs[effect.sink]))
             case effects.TakeToken():
                 self._give(f"sink {effect.sink}", works.TakeToken(effect, self._outputs[effect.sink]))
-            case cluster_effects.Restart() | effects.Finish():
-                pass  # the watcher decides what follows
+            case cluster_effects.Restart() | effects.Finish() | effects.Acknowledge() | effects.Answer():
+                pass  # the watcher decides what follows, and checks what senders are told
             case _:
                 self._change_disk(effect)
 

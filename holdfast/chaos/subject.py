@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.chaos.inputs import Input, SimulatedSource, draw_arrivals, undecodable
 from holdfast.chaos.options import Options
 from holdfast.core.application import Application
-from holdfast.core.connector import Sent, partitions_of_sink
+from holdfast.core.connector import partitions_of_sink
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.plan import Plan
 from holdfast.core.serial_order import At
@@ -35,16 +35,6 @@ class Subject:
     rests: bool = (
         True  # comes to rest when live sources fall silent; otherwise it is run with finite ones only
     )
-
-    @property
-    def has_senders(self) -> bool:
-        """Whether some of its records come with the ids of their senders."""
-        return any(
-            isinstance(record, Sent)
-            for partitions in self.inputs.values()
-            for records in partitions.values()
-            for record in records
-        )
 
     def records(self, options: Options) -> Records:
         """The input as the options want it: repeated, cut off, without its times, partly unreadable."""

@@ -18,6 +18,7 @@ from holdfast.core import keys
 from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import HoldfastError
+from holdfast.core.failures import Origin
 from holdfast.core.images import unpack
 from holdfast.core.reference import Reference, RunStoppedError
 from holdfast.core.senders import SEND_STEP
@@ -64,6 +65,7 @@ class Expected:
     outputs: list[list[bytes]]  # per sink, in order
     error: str | None  # of the record that it stopped at
     cuts: dict[int, Cut]  # by epoch, of those that were asked for and reached
+    replies: dict[Origin, list[Any]]  # by record
 
 
 class WatchedReference(Reference):
@@ -114,7 +116,7 @@ def expect(build: Build, records: Records, rows: Sequence[EpochRow], epochs: set
         [own.step.sink.image(value) for value in own.of(outputs[own.step.name])]
         for own in build.plan.sink_partitions
     ]
-    return Expected(images, error, reference.cuts)
+    return Expected(images, error, reference.cuts, reference.replies)
 
 
 def _turns_after(rows: Sequence[EpochRow], epochs: set[int], *, live: bool) -> dict[int, int]:

@@ -19,7 +19,6 @@ from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
 from holdfast.core.errors import ProcessingError, UsageError
-from holdfast.core.steps import Kind
 from holdfast.runtime.capture import capture
 from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
@@ -127,8 +126,8 @@ def refuse_unfit(app: Application) -> None:
     """Raise for what only a single worker can do in this release."""
     if app.entities_in_memory is not None:
         raise UsageError("entities_in_memory does not go together with several workers yet: leave one of them out")
-    if any(isinstance(step.source, Send) for step in app.sources) or any(s.kind is Kind.REPLY for s in app.steps):
-        raise UsageError("sources.Send and reply() belong to an Engine in one process; not with several workers yet")
+    if any(isinstance(step.source, Send) for step in app.sources):
+        raise UsageError("sources.Send belongs to an Engine in one process; not with several workers yet")
 
 
 def _load(arguments: argparse.Namespace, given: Application | None, member: str) -> Application:

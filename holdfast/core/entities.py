@@ -149,6 +149,8 @@ class Book:
         entity = self.entities[lookup] = Entity(lookup, state)
         entity.mark = self.interval
         self.dirty.append(entity)
+        if self.undo is not None:
+            self.undo.append((entity, None))
 
     def put(self, lookup: Any, state: Any, timers: dict[str, int] | None) -> Entity:
         """An entity as a checkpoint holds it; clean."""

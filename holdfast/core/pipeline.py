@@ -97,6 +97,7 @@ class Pipeline:
         self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
         self.copy = Copier(registry).copy
         self.replies = Replies(codec_of(registry).encode)
+        self.sender_steps: dict[str, Senders] = {}  # by the names of their system steps
         self.senders = self._senders()
         self.bulk = True
         self.careful_slices = 0
@@ -110,24 +111,31 @@ class Pipeline:
             remembered = remembered_by(self.plan.connector(step))
             if remembered is None:
                 continue
-            senders[partition] = Senders(step.name, remembered, self.registry)
-            if senders[partition].step in {other.name for other in self.plan.stateful}:
-                raise ApplicationError(f"a stateful step can't be named {senders[partition].step!r}: rename it")
+            own = Senders(step.name, remembered, self.registry)
+            if own.step in {other.name for other in self.plan.stateful}:
+                raise ApplicationError(f"a stateful step can't be named {own.step!r}: rename it")
+            senders[partition] = self.sender_steps.setdefault(own.step, own)
         return senders
 
     # --- running
 
-    def judged(self, parts: list[Part]) -> list[Part]:
-        """A slice's parts with the messages that senders sent; what repeats is marked."""
+    def judged(self, parts: list[Part], *, anew: bool = True) -> list[Part]:
+        """A slice's parts with the messages that senders sent; what repeats is marked.
+
+        What was judged since the last `settle` is forgotten, as the slice is done again; or not, where it goes on.
+        """
         if not self.senders:
             return parts
-        for senders in self.senders.values():
-            senders.drop_slice()
+        if anew:
+            for senders in self.sender_steps.values():
+                senders.drop_slice()
         return [self._of_senders(part, Senders.judge) for part in parts]
 
-    def _of_senders(self, part: Part, messages: Callable[[Senders, int, Sequence[Any]], list[Any]]) -> Part:
+    def _of_senders(self, part: Part, messages: Callable[[Senders, int, int, Sequence[Any]], list[Any]]) -> Part:
         senders = self.senders.get(part.partition)
-        return part if senders is None else replace(part, records=messages(senders, part.first, part.records))
+        if senders is None:
+            return part
+        return replace(part, records=messages(senders, part.partition, part.first, part.records))
 
     def compute(self, parts: Sequence[Part], again: Callable[[Part], Part]) -> None:
         """Records through the sources' segments, up to the first keys and sinks.
@@ -199,8 +207,8 @@ class Pipeline:
             self.skipped += self.skipped_in_slice
             self.skipped_in_slice.clear()
         self.replies.collect()
-        for partition, senders in self.senders.items():
-            senders.settle(self.replies.of(partition))
+        for senders in self.sender_steps.values():
+            senders.settle(self.replies.of)
         if any(outlet.has_learned for outlet in self.outlets.values()):
             for outlet in self.outlets.values():
                 outlet.by_column = outlet.by_column or outlet.has_learned
@@ -208,7 +216,7 @@ class Pipeline:
 
     def end_epoch(self) -> None:
         """An epoch is worked off whole."""
-        for senders in self.senders.values():
+        for senders in self.sender_steps.values():
             senders.forget()
 
     def decode(self, partition: int, raw: bytes) -> Sequence[Any]:

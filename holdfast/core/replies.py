@@ -8,7 +8,7 @@ Who asked, and what becomes of an answer, is the worker's and the shell's busine
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from holdfast.core.positions import Position
@@ -41,6 +41,15 @@ class Replies:
     def drop_slice(self) -> None:
         """Forget what came in this slice: it is done again."""
         self._slice.clear()
+
+    def take_slice(self) -> list[tuple[Position, bytes]]:
+        """What passed in this slice, where another member gathers it."""
+        taken, self._slice = self._slice, []
+        return taken
+
+    def put_slice(self, replies: Iterable[tuple[Position, bytes]]) -> None:
+        """What passed at all members; of one position in the order in which it passed."""
+        self._slice.extend(replies)
 
     def collect(self) -> None:
         """The slice is over."""

@@ -1,10 +1,11 @@
 """Senders: which messages came with an id, how far each producer has come, and what was answered.
 
-A system step, `$send:` and the source's name. Its entities are, by number of the record, (producer, sequence, answer)
-of the last `remembered` messages with an id; and by producer, (number, sequence, answer) of the greatest sequence that
-was forgotten of it, for the last `remembered` producers. They are checkpointed and returned to as all entities are.
-Invariant: whether a message is a repeat is a function of the messages before it in its partition alone: a remembered
-id is one, and so is a sequence that is not above what was forgotten. A slice is judged first and changes nothing;
+A system step, `$send:` and the source's name. Its entities are, by a number that rises from message to message,
+(producer, sequence, answer) of the last `remembered` messages with an id; and by producer, (number, sequence, answer)
+of the greatest sequence that was forgotten of it, for the last `remembered` producers. They are checkpointed and
+returned to as all entities are.
+Invariant: whether a message is a repeat is a function of the messages before it in its source alone: a remembered id
+is one, and so is a sequence that is not above what was forgotten. A slice is judged first and changes nothing;
 `settle` makes it count once the slice is over, and an epoch's end is where ids are forgotten.
 Answers are bounded in bytes: the oldest are forgotten first, their ids are not.
 """
@@ -12,8 +13,8 @@ Answers are bounded in bytes: the oldest are forgotten first, their ids are not.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from holdfast.core.connector import Sent
 from holdfast.core.entities import Book, Entity
@@ -22,6 +23,7 @@ from holdfast.core.replies import Answer, Answers
 SEND_STEP: Final = "$send:"  # system steps' names begin like this
 ANSWER_BYTES_MAX: Final = 64 << 20  # of all remembered answers of a source
 LAST_ANSWER_BYTES_MAX: Final = 1024  # of one that is kept although its message is forgotten
+Place: TypeAlias = tuple[int, int]  # partition, number of the record in it
 FORGOTTEN: Final = False  # in the place of an answer that is not remembered any more
 
 
@@ -33,7 +35,7 @@ REPEAT: Final = Repeat()
 
 
 class Senders:
-    """The producers of one partition."""
+    """The producers of one source; of its records, all partitions' in serial order."""
 
     def __init__(self, source: str, remembered: int, registry: Any) -> None:
         self.step = SEND_STEP + source
@@ -44,8 +46,9 @@ class Senders:
         self._answered: deque[int] = deque()  # of these, the numbers with an answer
         self._answer_bytes = 0
         self._passed: dict[str, int] = {}  # producer -> greatest sequence forgotten, longest ago first
-        self._new: dict[tuple[str, int], int] = {}  # of the slice in hand: id -> number
-        self._repeats: dict[int, tuple[str, int]] = {}  # of the slice in hand: number -> id
+        self._next = 0  # number of the next message with an id
+        self._new: dict[tuple[str, int], Place] = {}  # of the slice in hand: by id
+        self._repeats: dict[Place, tuple[str, int]] = {}  # of the slice in hand: their ids
 
     def restore(self) -> None:
         """The book holds what a checkpoint held: find everything again."""
@@ -61,10 +64,11 @@ class Senders:
             self._numbers.setdefault(producer, {})[sequence] = number
             self._note_answer(number, answer)
         self._passed = {producer: sequence for _, producer, sequence in sorted(passed)}
+        self._next = 1 + max([-1, *self._order, *(number for number, _, _ in passed)])
 
     # --- a slice
 
-    def judge(self, first: int, records: Sequence[Any]) -> list[Any]:
+    def judge(self, partition: int, first: int, records: Sequence[Any]) -> list[Any]:
         """The messages of records numbered from `first`, as the first step gets them; REPEAT for repeats."""
         messages = []
         for number, record in enumerate(records, first):
@@ -77,17 +81,18 @@ class Senders:
                 or sequence in self._numbers.get(producer, ())
                 or sequence <= self._passed.get(producer, sequence - 1)
             ):
-                self._repeats[number] = identity
+                self._repeats[partition, number] = identity
                 messages.append(REPEAT)
             else:
-                self._new[identity] = number
+                self._new[identity] = partition, number
                 messages.append(record.message)
         return messages
 
-    def again(self, first: int, records: Sequence[Any]) -> list[Any]:
+    def again(self, partition: int, first: int, records: Sequence[Any]) -> list[Any]:
         """The same for records that were judged in this slice already, decoded anew."""
+        repeats = self._repeats
         return [
-            record if type(record) is not Sent else REPEAT if number in self._repeats else record.message
+            record if type(record) is not Sent else REPEAT if (partition, number) in repeats else record.message
             for number, record in enumerate(records, first)
         ]
 
@@ -96,12 +101,19 @@ class Senders:
         self._new.clear()
         self._repeats.clear()
 
-    def settle(self, answers: Answers) -> None:
-        """The slice is over: its messages count, and its repeats are answered as the first time."""
-        add, numbers, answer_of = self.book.add, self._numbers, answers.get
-        self._order.extend(self._new.values())
-        for (producer, sequence), number in self._new.items():
-            answer = answer_of(number)
+    def settle(self, answers_of: Callable[[int], Answers]) -> None:
+        """The slice is over: its messages count, and its repeats are answered as the first time.
+
+        `answers_of` gives a partition's answers, to be read and added to.
+        """
+        add, numbers = self.book.add, self._numbers
+        number, self._next = self._next, self._next + len(self._new)
+        self._order.extend(range(number, self._next))
+        at, answers = -1, {}
+        for number, ((producer, sequence), (partition, record)) in enumerate(self._new.items(), number):
+            if partition != at:
+                at, answers = partition, answers_of(partition)
+            answer = answers.get(record)
             add(number, (producer, sequence, answer))
             own = numbers.get(producer)
             if own is None:
@@ -110,10 +122,10 @@ class Senders:
                 own[sequence] = number
             if answer is not None:
                 self._note_answer(number, answer)
-        for number, (producer, sequence) in self._repeats.items():
+        for (partition, record), (producer, sequence) in self._repeats.items():
             known = self._answer(producer, sequence)
             if known is not None:
-                answers[number] = known  # type: ignore[assignment]
+                answers_of(partition)[record] = known  # type: ignore[assignment]
         self.drop_slice()
 
     def forget(self) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from holdfast.core.epochs import LogEntry
 from holdfast.core.positions import Column, merge
-from holdfast.replication.messages import Opening, Stage
+from holdfast.replication.messages import Opening, Records, Stage
 
 Unpack = Callable[[bytes], Column]
 
@@ -22,6 +23,7 @@ class Exchange:
         """`members` are the nodes of the generation, this one among them."""
         self.members = tuple(members)
         self.openings: dict[str, Opening] = {}
+        self.records: dict[str, tuple[LogEntry, ...]] = {}  # passed to this member, by who has them in its log
         self._heard: dict[int, set[str]] = {}  # feeder -> members that have said all
         self._own: dict[int, dict[int, Column]] = {}  # inlet -> feeder -> column
         self._packed: dict[int, list[bytes]] = {}  # inlet -> columns of others
@@ -39,6 +41,11 @@ class Exchange:
             self.openings[sender] = stage.opening
         for inlet, packed in stage.columns:
             self._packed.setdefault(inlet, []).append(packed)
+
+    def put_records(self, sender: str, records: Records) -> None:
+        """What another member has of partitions whose senders this one keeps."""
+        assert sender not in self.records, "an owner says once what it has of an epoch"
+        self.records[sender] = records.entries
 
     def _note(self, feeder: int, sender: str) -> None:
         heard = self._heard.setdefault(feeder, set())

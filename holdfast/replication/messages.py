@@ -48,6 +48,28 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Records:
+    """All that one epoch has, in the sender's logs, of partitions whose senders the receiver keeps; perhaps nothing.
+
+    They are durable where they come from as those are whose first stage is sent.
+    """
+
+    epoch: int
+    entries: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an epoch's records of one partition are answered: by their numbers, the images of the replies of each."""
+
+    partition: int
+    first: int
+    count: int
+    answers: tuple[tuple[int, tuple[bytes, ...]], ...]
+    forgotten: tuple[int, ...]  # records whose answers are not remembered any more
+
+
+@dataclass(frozen=True, slots=True)
 class LogHeld:
     """A backup holds the partition's log, equal to the adopted one and durable, up to and including this epoch."""
 
@@ -114,7 +136,7 @@ class Beat:
 
 
 Message = (
-    Stage | LogHeld | LogInstalled | LogCopied | Snapshot | UpdateSet | ImagesHeld | Tokens | Beat
+    Stage | Records | Answered | LogHeld | LogInstalled | LogCopied | Snapshot | UpdateSet | ImagesHeld | Tokens | Beat
 )
 
 

@@ -1,16 +1,18 @@
 """Routes: which hash range a key falls in, and so which member applies its messages.
 
-A range depends on the key's canonical bytes alone; who holds it on the generation. Keys are hashed once and remembered.
+A range depends on the key's canonical bytes alone, or on the step's name where it is one of senders; who holds it on
+the generation. Keys are hashed once and remembered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from holdfast.core.entities import canonical_of
 from holdfast.core.keys import key_hash, range_of
 from holdfast.core.positions import Column
+from holdfast.core.senders import SEND_STEP
 
 REMEMBERED_MAX: Final = 1_000_000  # keys; beyond it all are forgotten, and hashed again when they come
 
@@ -38,6 +40,13 @@ class Routes:
                 self._range_of.clear()
             found = self._range_of[lookup] = range_of(key_hash(canonical_of(lookup)), self.ranges)
         return found
+
+    def of_step(self, step: str) -> Callable[[Any], int]:
+        """The range of each lookup key of a step. What a step of senders knows must lie together: it has one range."""
+        if not step.startswith(SEND_STEP):
+            return self.range_of
+        together = self.range_of(step)
+        return lambda lookup: together
 
     def split(self, column: Column) -> dict[str, Column]:
         """A keyed column by owner of the key, each part in the order of the whole."""

@@ -29,9 +29,10 @@ class Image:
 class Shadow:
     """What a member holds for other members."""
 
-    def __init__(self, registry: TypeRegistry, range_of: Callable[[Any], int]) -> None:
+    def __init__(self, registry: TypeRegistry, of_step: Callable[[str], Callable[[Any], int]]) -> None:
+        """`of_step` gives for a step the function from lookup keys to ranges."""
         self.registry = registry
-        self.range_of = range_of
+        self.of_step = of_step
         self.entities: dict[str, dict[Any, Image]] = {}  # by step and lookup key
         self.base = 0
         self.tops: dict[str, int] = {}  # primary -> the newest cut that it sent
@@ -82,7 +83,8 @@ class Shadow:
         """Take these ranges' entities out: (step, lookup key, image), in an order that depends on the past alone."""
         assert not self._pending
         for step, entities in self.entities.items():
-            for lookup in [lookup for lookup in entities if self.range_of(lookup) in ranges]:
+            range_of = self.of_step(step)
+            for lookup in [lookup for lookup in entities if range_of(lookup) in ranges]:
                 yield step, lookup, entities.pop(lookup)
 
     def receive(self, step: str, lookup: Any, image: Image) -> None:

@@ -36,6 +36,7 @@ from holdfast.replication.fields import (
     to_text,
 )
 from holdfast.replication.messages import (
+    Answered,
     Beat,
     Envelope,
     ImagesHeld,
@@ -45,6 +46,7 @@ from holdfast.replication.messages import (
     Message,
     Opening,
     Reached,
+    Records,
     Snapshot,
     Stage,
     Tokens,
@@ -65,6 +67,7 @@ _Columns: TypeAlias = Annotated[tuple[tuple[Natural, bytes], ...], _few]
 _StageFields: TypeAlias = tuple[Natural, Place, _Columns, _OpeningFields | None]
 _Numbers: TypeAlias = Annotated[tuple[Natural, ...], _few]
 _Chunks: TypeAlias = Annotated[tuple[bytes, ...], _few]
+_Answers: TypeAlias = Annotated[tuple[tuple[Natural, _Chunks], ...], _few]
 _SinkFields: TypeAlias = Annotated[tuple[tuple[Natural, Natural, bytes], ...], _few]
 
 
@@ -154,6 +157,16 @@ _KINDS: Final[dict[int, _Kind]] = {
         lambda body: Tokens(*body),
     ),
     9: _Kind(lambda m: (), _decoder(tuple[()]), lambda body: Beat()),
+    10: _Kind(
+        lambda m: (m.epoch, [entry_fields(entry) for entry in m.entries]),
+        _decoder(tuple[Natural, Annotated[tuple[EntryFields, ...], _few]]),
+        lambda body: Records(body[0], to_entries(body[1])),
+    ),
+    11: _Kind(
+        lambda m: (m.partition, m.first, m.count, m.answers, m.forgotten),
+        _decoder(tuple[Natural, Natural, Natural, _Answers, _Numbers]),
+        lambda body: Answered(*body),
+    ),
 }
 _CODES: Final[dict[type, int]] = {
     Stage: 1,
@@ -165,4 +178,6 @@ _CODES: Final[dict[type, int]] = {
     ImagesHeld: 7,
     Tokens: 8,
     Beat: 9,
+    Records: 10,
+    Answered: 11,
 }

@@ -92,6 +92,8 @@ class MemberLife:
             effects.ReadChunks: self._read_chunks,
             effects.OpenSource: self._open_source,
             effects.ReadSource: self._read_source,
+            effects.Acknowledge: lambda order: None,  # nobody who sent it waits in this process
+            effects.Answer: lambda order: None,
             effects.OpenSink: self._open_sink,
             effects.Deliver: self._deliver,
             effects.TakeToken: self._take_token,

@@ -16,7 +16,7 @@ from holdfast.core.epochs import LogEntry
 from holdfast.core.plan import SOURCES
 from holdfast.recovery.generation import Formation, Limit
 from holdfast.replication.exchange import Exchange
-from holdfast.replication.messages import Opening, Stage
+from holdfast.replication.messages import Opening, Records, Stage
 from holdfast.worker.cluster_effects import ClusterEffect
 from holdfast.worker.deliver import Delivery
 from holdfast.worker.effects import Effect
@@ -56,6 +56,7 @@ class Flow:
         self.epochs: dict[int, OpenEpoch] = {}  # closed here, not yet handed out
         self.exchanges: dict[int, Exchange] = {}  # of which some member has said something, until they are collected
         self.opened_to = formation.cut  # the last epoch that some member has opened
+        self.outgoing: Outgoing = []  # not asked for by a call
         self.rounds: dict[int, int] = {}  # epoch -> rounds that finite partitions give to it
 
     # --- closing
@@ -67,6 +68,12 @@ class Flow:
         self.opened_to = max(self.opened_to, stage.epoch)
         if stage.feeder == SOURCES:
             self._agree(stage.epoch)
+
+    def records_came(self, sender: str, records: Records) -> None:
+        """Another member's records, whose senders this one keeps."""
+        assert records.epoch > self.collected, "records of an epoch that is over"
+        self._exchange(records.epoch).put_records(sender, records)
+        self.opened_to = max(self.opened_to, records.epoch)
 
     def _exchange(self, number: int) -> Exchange:
         found = self.exchanges.get(number)
@@ -117,6 +124,7 @@ class Flow:
         self.closed += 1
         self.opened_to = max(self.opened_to, self.closed)
         self.logs.copies.closes(self.closed, entries)
+        self.stages.keeping.closed(self.closed, entries)
         self.epochs[self.closed] = OpenEpoch(self.closed, entries, self._exchange(self.closed), synced=synced)
         self._note_synced()
 
@@ -129,6 +137,9 @@ class Flow:
         copies = self.logs.copies
         while copies.synced < self.closed and self._is_synced(copies.synced + 1):
             copies.synced += 1
+            epoch = self.epochs.get(copies.synced)
+            if epoch is not None:
+                self.outgoing += self.stages.keeping.passed_on(epoch.number, epoch.entries)
 
     def _is_synced(self, number: int) -> bool:
         return number not in self.epochs or self.epochs[number].synced
@@ -147,7 +158,7 @@ class Flow:
     def may_compute(self) -> bool:
         """Whether the next epoch's first stage can be computed."""
         following = self.epochs.get(self.computed + 1)
-        return following is not None and following.synced
+        return following is not None and self.stages.may_compute(following, self.applied)
 
     def compute(self, opening: Opening) -> Outgoing:
         """Compute it; `opening` says what this member asks for."""

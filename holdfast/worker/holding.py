@@ -17,6 +17,7 @@ from typing import Any, Final
 from holdfast.core.entities import Book, Rows, Undo
 from holdfast.core.errors import ValueTypeError
 from holdfast.core.images import Images, pack, unpack
+from holdfast.core.senders import SEND_STEP
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation, Holders
 from holdfast.recovery.messages import Remembered
@@ -52,7 +53,7 @@ class Holding:
         self.books = books
         self.registry = registry
         self.routes = routes
-        self.shadow = Shadow(registry, routes.range_of)
+        self.shadow = Shadow(registry, routes.of_step)
         self.node = ""
         self.primaries: tuple[int, ...] = ()  # ranges whose messages are applied here
         self.shadowed: dict[str, tuple[int, ...]] = {}  # primary -> its ranges that are held here as backup
@@ -74,7 +75,7 @@ class Holding:
             book.freeze()
             rows = book.take_rows(1 << 60)
             assert book.is_written
-            for backups, own in self._by_backups(rows).items():
+            for backups, own in self._by_backups(name, rows).items():
                 chunk = self._pack(name, own)
                 everything.append(chunk)
                 for node in backups:
@@ -83,14 +84,14 @@ class Holding:
         self._begin_interval(epoch)
         return CutChunks(tuple(everything), {node: tuple(chunks) for node, chunks in by_backup.items()})
 
-    def _by_backups(self, rows: Rows) -> dict[Backups, Rows]:
+    def _by_backups(self, step: str, rows: Rows) -> dict[Backups, Rows]:
         if not len(rows):
             return {}
         # Also where no backups are wanted, a range on its way to another member has one.
         if not any(self.holders[number].backups for number in self.primaries):
             return {(): rows}
         found: dict[Backups, Rows] = {}
-        holders, range_of = self.holders, self.routes.range_of
+        holders, range_of = self.holders, self.routes.of_step(step)
 
         def of(lookup: Any) -> Rows:
             backups = holders[range_of(lookup)].backups
@@ -182,7 +183,7 @@ class Holding:
             book.undo = None
             book.entities.clear()
             book.rest()
-        self.shadow = Shadow(self.registry, self.routes.range_of)
+        self.shadow = Shadow(self.registry, self.routes.of_step)
         self.chunks.clear()
         self.intervals.clear()
         self.returned_in = 0
@@ -193,7 +194,7 @@ class Holding:
         images = unpack(chunk, self.registry)
         if images.step == VOID_STEP:
             self._void(images)
-        elif not images.step.startswith("$"):
+        elif not images.step.startswith("$") or images.step.startswith(SEND_STEP):
             self.shadow.put(chunk)
 
     def _void(self, images: Images) -> None:
@@ -225,16 +226,17 @@ class Holding:
     def _change_roles(self, primaries: set[int], backups: set[int]) -> None:
         """Move entities between books and shadow, and drop those of ranges that are held no more."""
         moved: list[tuple[str, Any, Image]] = []
-        range_of = self.routes.range_of
+        of_step = self.routes.of_step
         for name, book in self.books.items():
+            range_of = of_step(name)
             for lookup in [lookup for lookup in book.entities if range_of(lookup) not in primaries]:
                 entity = book.entities.pop(lookup)
                 if range_of(lookup) in backups:
                     timers = {n: due for n, (due, _) in entity.timers.items()} if book.timed else None  # type: ignore[attr-defined]
                     moved.append((name, lookup, Image(entity.state, timers)))
-        held = {range_of(lookup) for entities in self.shadow.entities.values() for lookup in entities}
+        held = {r for name, entities in self.shadow.entities.items() for r in map(of_step(name), entities)}
         for name, lookup, image in self.shadow.give_up(held - backups):
-            if name in self.books and range_of(lookup) in primaries:
+            if name in self.books and of_step(name)(lookup) in primaries:
                 self.books[name].put(lookup, image.state, image.timers)
         for name, lookup, image in moved:
             self.shadow.receive(name, lookup, image)
@@ -246,9 +248,9 @@ class Holding:
         wanted = set(ranges)
         chunks = []
         for name, book in self.books.items():
-            rows = Rows(timed=book.timed)
+            rows, range_of = Rows(timed=book.timed), self.routes.of_step(name)
             for lookup, entity in book.entities.items():
-                if self.routes.range_of(lookup) in wanted:
+                if range_of(lookup) in wanted:
                     rows.add(entity)
                     if len(rows) >= CHUNK_ROWS_MAX:
                         chunks.append(self._pack(name, rows))

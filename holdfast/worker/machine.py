@@ -54,7 +54,7 @@ class Worker:
             raise ApplicationError("entities_in_memory does not go together with on_timer yet: leave one of them out")
         self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful, entities_in_memory=limit)
         books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
-        books |= {senders.step: senders.book for senders in self.pipeline.senders.values()}
+        books |= {name: senders.book for name, senders in self.pipeline.sender_steps.items()}
         renamed = {step.was: step.name for step in plan.stateful if step.was is not None}
         self.sink_names = [own.name for own in plan.sink_partitions]
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
@@ -143,7 +143,7 @@ class Worker:
     def _returned(self) -> list[Effect]:
         """The state of the checkpoint is restored: everything starts at its epoch."""
         returning = self.returning
-        for senders in self.pipeline.senders.values():
+        for senders in self.pipeline.sender_steps.values():
             senders.restore()
         for index, (number, offset, ended, clock) in returning.partitions.items():
             self.intake.restore(index, number, offset, ended=ended, clock=clock)

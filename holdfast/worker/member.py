@@ -270,6 +270,7 @@ class Member:
         self.routes = Routes(ranges)
         pipeline = Pipeline(self.plan, self.partitions, self.registry, exchanged=True)
         books = {step.name: pipeline.books[step.index] for step in self.plan.stateful}
+        books |= {name: senders.book for name, senders in pipeline.sender_steps.items()}
         self.holding = Holding(books, self.registry, self.routes, keeps_undo=self.settings.backups > 0)
 
     def _chunks_read(self, event: events.ChunksRead) -> Orders:
@@ -295,6 +296,8 @@ class Member:
         )
         for step in self.plan.stateful:
             pipeline.books[step.index] = holding.books[step.name]
+        for name, senders in pipeline.sender_steps.items():
+            senders.book = holding.books[name]
         holding.begin(formation, self.node)
         stages = Stages(pipeline, routes, slice_records=self.settings.slice_records)
         staging = Staging(holding, [own.name for own in self.plan.sink_partitions], self.registry)

@@ -139,8 +139,8 @@ class Running:
 
     def flush(self, *, beats: bool) -> Orders:
         """All that is to be sent, with what is reached by now; with `beats` that alone to who gets nothing else."""
-        self.outbox += self.logs.outbox
-        self.logs.outbox = []
+        self.outbox += self.logs.outbox + self.flow.outgoing
+        self.logs.outbox, self.flow.outgoing = [], []
         reached = self.reached
         self._note_reached(self.node, reached)
         orders: Orders = []
@@ -170,6 +170,10 @@ class Running:
         match message:
             case messages.Stage():
                 self.flow.stage_came(sender, message)
+            case messages.Records():
+                self.flow.records_came(sender, message)
+            case messages.Answered():
+                return [self.stages.keeping.answer_of(message)]
             case messages.LogHeld():
                 return [*self.logs.log_held(sender, message)]
             case messages.LogInstalled():
@@ -187,8 +191,6 @@ class Running:
                 self.cuts.hold(sender, message.cut)
             case messages.Tokens():
                 return self._tokens_came(message)
-            case messages.Beat():
-                pass
         return []
 
     def handle(self, event: Any) -> Orders:
@@ -431,7 +433,7 @@ class Running:
     # --- outputs, sealing, checkpoints
 
     def _hand_out(self) -> Orders:
-        orders: Orders = []
+        orders: Orders = [*self.stages.keeping.acknowledged(self.progress.durable)]
         while True:
             epoch = self.flow.next_to_hand_out(self.progress.durable)
             if epoch is None:
@@ -440,6 +442,7 @@ class Running:
             if epoch.cut and self.own_sinks:
                 self.numbers_at[epoch.number] = [own.number for own in self.delivery.sinks]
                 orders += [TakeToken(sink, epoch.number) for sink in self.own_sinks]
+            orders += self.stages.keeping.hand_out(epoch.answers, self.outbox)
 
     def _seal(self) -> Orders:
         """What is sealed by now, and what waited for that."""

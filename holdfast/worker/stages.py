@@ -21,11 +21,12 @@ from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
 from holdfast.recovery.generation import Formation, Limit
 from holdfast.replication.columns import pack_column, unpack_column
 from holdfast.replication.exchange import Exchange
-from holdfast.replication.messages import Opening, Stage
+from holdfast.replication.messages import Message, Opening, Stage
 from holdfast.replication.routes import Routes
 from holdfast.worker.apply import Again
+from holdfast.worker.keeping import Given, Keeping
 
-Outgoing = list[tuple[str, Stage]]  # (to which node, what)
+Outgoing = list[tuple[str, Message]]  # (to which node, what)
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class OpenEpoch:
     checkpoint: int = 0  # … which becomes this checkpoint
     records: int = 0
     outputs: list[tuple[int, int, tuple[object, ...]]] = field(default_factory=list)  # (sink, count, payload)
+    answers: list[Given] = field(default_factory=list)  # to records whose senders this member keeps
 
 
 class Stages:
@@ -55,6 +57,7 @@ class Stages:
         self.plan = pipeline.plan
         self.routes = routes
         self.slice_records = slice_records
+        self.keeping = Keeping(pipeline, routes)
         self.live = self.plan.live
         self.node = ""
         self.members: tuple[str, ...] = ()
@@ -70,6 +73,7 @@ class Stages:
         self.members = tuple(member.node for member in formation.members)
         self.sink_owners = formation.layout.sinks
         self.routes.lay_out([holders.primary for holders in formation.layout.ranges])
+        self.keeping.begin(formation, node)
         self.time = time
         self.limit = formation.limit
         checkpoint = formation.checkpoint
@@ -79,8 +83,9 @@ class Stages:
     # --- up to the first keys
 
     def compute(self, epoch: OpenEpoch, opening: Opening) -> Outgoing:
-        """The own records of an epoch through the sources' segments."""
-        chunks = [entry.chunk for entry in sorted(epoch.entries, key=lambda entry: entry.chunk.partition)]
+        """The own records of an epoch through the sources' segments, and those whose senders this member keeps."""
+        entries = self.keeping.entries(epoch.entries, epoch.exchange)
+        chunks = [entry.chunk for entry in sorted(entries, key=lambda entry: entry.chunk.partition)]
         decoded = []
         for chunk in chunks:
             records = self.pipeline.decode(chunk.partition, chunk.raw)
@@ -92,7 +97,7 @@ class Stages:
         again = Again(self.pipeline, Epoch(epoch.number, 0, 0, tuple(chunks)))
         given: dict[int, Column] = {}
         for parts in self._slices(epoch, turns):
-            self.pipeline.compute(parts, again)
+            self.pipeline.compute(self.keeping.judged(parts), again)
             self._take(SOURCES, given)
         epoch.computed = True
         opening = replace(opening, times=tuple(times_of))
@@ -130,6 +135,12 @@ class Stages:
         first = min(first, end) if end > part.first else part.first
         return replace(part, first=first, records=part.records[first - part.first : max(end, first) - part.first])
 
+    def may_compute(self, epoch: OpenEpoch, applied: int) -> bool:
+        """Whether nothing is missing for that; epochs up to `applied` are applied."""
+        if not epoch.synced:
+            return False
+        return not self.keeping.kept or (applied == epoch.number - 1 and self.keeping.has_records(epoch.exchange))
+
     # --- stateful steps
 
     def can_advance(self, epoch: OpenEpoch) -> bool:
@@ -137,7 +148,7 @@ class Stages:
         if not epoch.computed or (epoch.turns is None and not epoch.exchange.is_open):
             return False
         if epoch.next_step == len(self.plan.stateful):
-            return True
+            return self.keeping.may_settle(epoch.exchange)
         return epoch.exchange.has_all(self.plan.feeders[self.plan.stateful[epoch.next_step].index])
 
     def advance(self, epoch: OpenEpoch) -> Outgoing:
@@ -154,12 +165,20 @@ class Stages:
             given: dict[int, Column] = {}
             self._take(step.index, given)
             outgoing += self._deal_out(epoch, step.index, given, None)
-        if not epoch.applied:
+        if not epoch.applied and self.keeping.may_settle(epoch.exchange):
+            self._settle(epoch)
             epoch.applied = True
             # Where the epoch ends early, its turns get the times again that they had when the rest of it is worked on.
             if epoch.turns and not (self.limit is not None and self.limit.epoch == epoch.number):
                 self.time = epoch.turns[-1].time
         return outgoing
+
+    def _settle(self, epoch: OpenEpoch) -> None:
+        begins = self.skip is None or self.skip.epoch != epoch.number
+        ends = self.limit is None or self.limit.epoch != epoch.number
+        given = self.keeping.settle(epoch.entries, epoch.exchange, ends=ends)
+        if begins and ends:  # of a part nobody waits for answers: it is the end of a life, or the beginning of one
+            epoch.answers = given
 
     def _open(self, epoch: OpenEpoch) -> None:
         """All members have opened it: which turns it has, and when they are."""
@@ -223,6 +242,11 @@ class Stages:
                 own.messages += column.messages
                 own.positions += column.positions
             column.clear()
+        if self.plan.replies:
+            replies, own = self.keeping.take(feeder), given.setdefault(self.keeping.inlet, Column())
+            own.keys += replies.keys
+            own.messages += replies.messages
+            own.positions += replies.positions
         self.pipeline.skipped += self.pipeline.skipped_in_slice
         self.pipeline.skipped_in_slice.clear()
 
@@ -234,7 +258,9 @@ class Stages:
         own: dict[int, Column] = {}
         registry = self.pipeline.registry
         for inlet, column in given.items():
-            if self.plan.steps[inlet].kind is Kind.STATEFUL:
+            if inlet == self.keeping.inlet:
+                parts = self.keeping.split(column)
+            elif self.plan.steps[inlet].kind is Kind.STATEFUL:
                 parts = self.routes.split(column)
             else:
                 parts = self._by_owner(inlet, column)
@@ -265,8 +291,8 @@ class Stages:
 
     def reaches(self, feeder: int, node: str) -> bool:
         """Whether this feeder's stages go to that member."""
-        # Whoever has a sink must know that no call of the epoch failed, whatever that call would have given.
-        if feeder == SOURCES or node in self.sink_owners:
+        # Who has a sink, or gives answers, must know that no call of the epoch failed, whatever it would have given.
+        if feeder == SOURCES or node in self.sink_owners or node in self.keeping.keepers.values():
             return True
         return any(self.plan.steps[i].kind is Kind.STATEFUL for i, own in self.plan.feeders.items() if feeder in own)
 

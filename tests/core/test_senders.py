@@ -43,13 +43,13 @@ def test_repeats_are_those_of_the_reference_whatever_slices_and_starts_do(
     for at, epoch in enumerate(epochs):
         for part in epoch:
             records = [m if m is None else Sent(("message", number + i), *m) for i, m in enumerate(part)]
-            messages = senders.judge(number, records)
-            assert senders.again(number, records) == messages
+            messages = senders.judge(0, number, records)
+            assert senders.again(0, number, records) == messages
             repeats = {number + i for i, m in enumerate(part) if m is not None and reference.has_met(*m)}
             assert {number + i for i, m in enumerate(messages) if m is REPEAT} == repeats
             answers: Any = {number + i: b"answer %d" % (number + i) for i in range(len(part))}
             answers = {n: answer for n, answer in answers.items() if n not in repeats}
-            senders.settle(answers)
+            senders.settle(lambda partition: answers)
             for i, identity in enumerate(part):
                 if identity is not None and number + i in repeats:
                     assert answers.get(number + i) in (first_answers.get(identity), FORGOTTEN)
@@ -63,9 +63,9 @@ def test_repeats_are_those_of_the_reference_whatever_slices_and_starts_do(
 
 
 def settle(senders: Senders, number: int, producer: str, sequence: int, answer: Any = None) -> Any:
-    (message,) = senders.judge(number, [Sent("m", producer, sequence)])
+    (message,) = senders.judge(0, number, [Sent("m", producer, sequence)])
     answers: Any = {} if message is REPEAT or answer is None else {number: answer}
-    senders.settle(answers)
+    senders.settle(lambda partition: answers)
     senders.forget()
     return answers.get(number)
 
@@ -79,9 +79,9 @@ def test_a_repeat_is_answered_as_the_first_time() -> None:
 
 def test_a_repeat_within_one_slice_gets_the_same_answer() -> None:
     senders = Senders("x", 10, REGISTRY)
-    messages = senders.judge(0, [Sent("m", "p", 1), Sent("m", "p", 1)])
+    messages = senders.judge(0, 0, [Sent("m", "p", 1), Sent("m", "p", 1)])
     answers: Any = {0: b"one"}
-    senders.settle(answers)
+    senders.settle(lambda partition: answers)
 
     assert messages == ["m", REPEAT]
     assert answers == {0: b"one", 1: b"one"}
@@ -91,7 +91,7 @@ def test_a_lower_sequence_that_never_came_is_no_repeat() -> None:
     senders = Senders("x", 10, REGISTRY)
     settle(senders, 0, "p", 5)
 
-    assert senders.judge(1, [Sent("late", "p", 4)]) == ["late"]
+    assert senders.judge(0, 1, [Sent("late", "p", 4)]) == ["late"]
 
 
 def test_the_last_answer_of_a_producer_outlives_its_message() -> None:
@@ -113,7 +113,7 @@ def test_answers_are_forgotten_when_they_are_too_many_bytes_but_ids_are_not(monk
 
     assert settle(senders, 10, "p", 0) is FORGOTTEN
     assert settle(senders, 11, "p", 9) == b"x" * 30
-    assert senders.judge(12, [Sent("m", "p", 3)]) == [REPEAT]
+    assert senders.judge(0, 12, [Sent("m", "p", 3)]) == [REPEAT]
 
 
 def test_what_is_remembered_is_bounded() -> None:

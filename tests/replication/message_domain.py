@@ -92,6 +92,15 @@ bodies = st.one_of(
     every_field(messages.ImagesHeld, cut=naturals),
     tokens,
     every_field(messages.Beat),
+    every_field(messages.Records, epoch=naturals, entries=tuples_of(entries)),
+    every_field(
+        messages.Answered,
+        partition=naturals,
+        first=naturals,
+        count=naturals,
+        answers=tuples_of(st.tuples(naturals, tuples_of(binaries))),
+        forgotten=tuples_of(naturals),
+    ),
 )
 envelopes = every_field(
     messages.Envelope,

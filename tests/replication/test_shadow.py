@@ -42,7 +42,7 @@ class ShadowMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shadow = Shadow(REGISTRY, range_of)
+        self.shadow = Shadow(REGISTRY, lambda step: range_of)
         self.shadow.begin(0, PRIMARIES)
         self.now: Content = {}
         self.touched: set[int] = set()
@@ -109,7 +109,7 @@ TestShadow.settings = settings(max_examples=40, stateful_step_count=30, deadline
 
 
 def test_a_later_update_set_replaces_what_an_earlier_one_held() -> None:
-    shadow = Shadow(REGISTRY, range_of)
+    shadow = Shadow(REGISTRY, lambda step: range_of)
     shadow.begin(4, ["a"])
     shadow.take("a", 5, (chunk_of({2: 1, 4: 1}, []),))
     shadow.take("a", 7, (chunk_of({2: 9}, [4]),))
@@ -120,7 +120,7 @@ def test_a_later_update_set_replaces_what_an_earlier_one_held() -> None:
 
 
 def test_nothing_is_given_up_while_update_sets_wait() -> None:
-    shadow = Shadow(REGISTRY, range_of)
+    shadow = Shadow(REGISTRY, lambda step: range_of)
     shadow.begin(0, ["a"])
     shadow.take("a", 1, (chunk_of({2: 1}, []),))
     with pytest.raises(AssertionError):
@@ -128,7 +128,7 @@ def test_nothing_is_given_up_while_update_sets_wait() -> None:
 
 
 def test_timers_come_with_their_images() -> None:
-    shadow = Shadow(REGISTRY, range_of)
+    shadow = Shadow(REGISTRY, lambda step: range_of)
     rows = Rows(timed=True)
     rows.keys, rows.states, rows.timers = [2], [1], [{"t": 5}]
     shadow.put(pack("timed", rows, REGISTRY))

@@ -71,8 +71,12 @@ class Process:
                 self._quiesce()
             case do.Finish() | cdo.Restart():
                 self.ended = order
-            case do.WakeAt():
+            case do.WakeAt() | do.Acknowledge():
                 pass
+            case do.Answer(partition, first, count, answers):
+                for number in range(first, first + count):
+                    told = self.cluster.answers.setdefault((partition, number), answers.get(number))
+                    assert told == answers.get(number), "a record is answered otherwise than before"
             case _:
                 self.channels.setdefault(channel_of(order), deque()).append(order)
 
@@ -192,6 +196,7 @@ class Cluster:
             step.source.bind(registry)
         self.partitions = [(step.index, name) for step in app.sources for name in step.source.partitions()]
         self.outputs: list[list[Any]] = [[] for _ in Plan(app).sink_partitions]
+        self.answers: dict[tuple[int, int], Any] = {}  # (partition, record) -> what its sender was told
         self.disks = {f"n{i}": Disk() for i in range(nodes)}
         self.statuses: dict[str, Status] = {}
         self.links: dict[tuple[str, str], deque[Any]] = {}

@@ -9,31 +9,16 @@ from random import Random
 
 import pytest
 
-from holdfast.core.connector import Sent
 from holdfast.core.reference import Reference
-from holdfast.core.serial_order import At
 from tests.worker.cluster_trial import Trial, judge
 from tests.worker.test_random_apps import prepare
 from tests.zoo import Case, all_cases, identical, random_apps
-
-
-def _records(case: Case) -> list[object]:
-    """All that the case's sources give."""
-    given = case.inputs.values()
-    parts = [part for one in given for part in (one.values() if isinstance(one, dict) else [one])]
-    return [record.record if isinstance(record, At) else record for part in parts for record in part]
-
-
-def _is_sent(record: object) -> bool:
-    return isinstance(record, Sent)
-
 
 SEEDS = 30
 NIGHTLY_SEEDS = 4000
 AT_ONCE = 50  # to a test: collecting thousands of tests takes longer than many of them
 ROUNDS_OF_ZOO = 20
-# Records of senders (`Sent`) belong to an Engine with one worker; a command refuses them with several.
-CASES = [case for case in all_cases() if not any(_is_sent(record) for record in _records(case))]
+CASES = all_cases()
 
 
 def check_case(case: Case, seed: int, *, faults: bool) -> None:
