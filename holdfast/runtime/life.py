@@ -281,8 +281,9 @@ class Life:
             self._on_ready = None
         self._probe.passed(INTAKE)
         event = self._intakes[order.partition].ask(order.records_max)
-        if event is not None and self._probe.pace_seconds:
-            threading.Timer(self._probe.pace_seconds, self.inbox.put, [event]).start()
+        pause = self._probe.pause()
+        if event is not None and pause:
+            threading.Timer(pause, self.inbox.put, [event]).start()
         else:
             self._happen(event)
 

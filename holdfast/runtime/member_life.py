@@ -8,6 +8,7 @@ comes. How messages travel is not known here: they are handed to `send`.
 from __future__ import annotations
 
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -240,7 +241,12 @@ class MemberLife:
         self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, post)
 
     def _read_source(self, order: effects.ReadSource) -> None:
-        self._happen(self._intakes[order.partition].ask(order.records_max))
+        event = self._intakes[order.partition].ask(order.records_max)
+        pause = self._probe.pause()
+        if event is not None and pause:
+            threading.Timer(pause, self._post_of(self._life), [event]).start()
+        else:
+            self._happen(event)
 
     def _open_sink(self, order: effects.OpenSink) -> None:
         sink = self._sinks[order.sink]

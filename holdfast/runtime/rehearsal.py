@@ -29,6 +29,7 @@ KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point si
 REPLAY = "replay"  # … point:count:replay, end at the count-th passage of all
 WATCH = "HOLDFAST_WATCH"  # file that always says where the run is
 PACE = "HOLDFAST_PACE"  # milliseconds:bytes, hold each read of a file back for so long and make epochs so small
+HURRY = "HOLDFAST_HURRY"  # file, whose being there ends the holding back
 
 # What a watched run keeps in its file: number of the point passed last; counted from the start of the input: records
 # applied, outputs delivered, last epoch applied; and the bytes that this process has logged.
@@ -166,4 +167,5 @@ def rehearsal() -> Rehearsal:
         return Rehearsal(probe, None)
     milliseconds, _, epoch_bytes = pace.partition(":")
     probe.pace_seconds = float(milliseconds) / 1000
-    return Rehearsal(probe, int(epoch_bytes))
+    probe.hurry = os.environ.get(HURRY, "")
+    return Rehearsal(probe, int(epoch_bytes) if epoch_bytes else None)
