@@ -10,11 +10,33 @@ import pytest
 from tests.cli.command import holdfast, write, write_lines
 from tests.repository import ROOT
 
-LINES = 6_000
+LINES = 2_000
 PATIENCE = 600.0  # on a machine that does other things as well
 # Small epochs, slow as long as faults are still to come: what a campaign would find out by itself, for other inputs.
 PACE = "400:1024"
 CLUSTER = ("--workers", "3", "--backups", "1")
+COUNT = """
+from dataclasses import dataclass
+
+import holdfast as hf
+
+
+@dataclass
+class Total:
+    count: int = 0
+
+
+def count(word: str, total: Total) -> tuple[str, int]:
+    total.count += 1
+    return word, total.count
+
+
+app = hf.Application("count")
+counts = app.source(hf.sources.TextFile("input*.txt")).flat_map(str.split).key_by(str).stateful(count, state=Total)
+counts.sink(hf.sinks.JsonLines("counts.jsonl"))
+lengths = counts.key_by(lambda pair: len(pair[0])).stateful(count, state=Total, name="lengths")
+lengths.sink(hf.sinks.JsonLines("lengths.jsonl"))
+"""
 # What each life of a worker begins anew: other outputs, once a record is worked off again.
 HIDDEN_STATE = """
 import holdfast as hf
@@ -47,8 +69,9 @@ def chaos(folder: Path, scenario: str, kills: int) -> list[str]:
 
 
 def test_a_cluster_is_killed_and_found_identical_with_a_timeline(tmp_path: Path) -> None:
-    write(tmp_path)
+    write(tmp_path, COUNT)
     write_lines(tmp_path, LINES)
+    write_lines(tmp_path, LINES // 3, name="input-2.txt")
     before = files(tmp_path)
 
     lines = chaos(tmp_path, "kills", 3)
@@ -73,7 +96,7 @@ def test_what_is_kept_outside_the_state_of_a_cluster_is_found(tmp_path: Path) ->
 
 
 def test_an_input_that_is_too_short_for_a_cluster_is_said_to_be(tmp_path: Path) -> None:
-    write(tmp_path)
+    write(tmp_path, COUNT)
     write_lines(tmp_path, 3)
 
     done = holdfast(tmp_path, "chaos", "app.py", "--workers", "2", "--kills", "5", patience=PATIENCE)
