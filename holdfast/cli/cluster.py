@@ -26,7 +26,7 @@ from holdfast.runtime.capture import capture
 from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
 from holdfast.runtime.notice import Notice
-from holdfast.runtime.rehearsal import rehearsal
+from holdfast.runtime.rehearsal import limits, rehearsal
 from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
@@ -85,6 +85,7 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
         arguments.backups,
         secrets=secret.load(arguments.secret_file, os.environ),
         accept_code=arguments.accept_code,
+        limits=limits(),
         report=arguments.reports,
         on_listening=on_listening,
     )
@@ -106,6 +107,7 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
         report=arguments.reports,
         settings=rehearsed.settings(Settings()),
         probe=rehearsed.probe,
+        limits=limits(),
     )
     process = WorkerProcess(app, options)
     with _outcome(arguments, NonDeterminismError, name=NonDeterminismError.__name__):

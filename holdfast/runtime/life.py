@@ -20,6 +20,7 @@ from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.desk import Desk, Knock
+from holdfast.runtime.held import opened
 from holdfast.runtime.intake import Intake, SentIntake, SourceFailed, open_intake
 from holdfast.runtime.log_writer import LogWriter
 from holdfast.runtime.mailbox import Mailbox
@@ -314,7 +315,7 @@ class Life:
 
     def _open_sink(self, order: effects.OpenSink) -> None:
         sink = self._sinks[order.sink]
-        writer = sink.open(order.token, order.number, owned=True)
+        writer = opened(lambda: sink.open(order.token, order.number, owned=True))
         self._deliveries[order.sink] = open_delivery(sink, order.sink, writer, self._probe, self.inbox.put)
 
     def _deliver(self, order: effects.Deliver) -> None:

@@ -185,6 +185,7 @@ class WorkerProcess:
                 inbox=inbox,
                 send=send,
                 handled=handled,
+                report=options.report,
             )
             thread = threading.Thread(target=self._live, args=(life, token), name="holdfast-engine", daemon=True)
             thread.start()
