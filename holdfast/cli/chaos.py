@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 
+from holdfast.cli import cluster_chaos
 from holdfast.cli.kills import Kill, kills
-from holdfast.cli.options import check_later
+from holdfast.cli.options import SCENARIOS, check_later
 from holdfast.cli.scratch import RunOutcome, Scratch, child, scratch
 from holdfast.cli.verify import STOPPED, verdict
 from holdfast.core.application import Application
+from holdfast.core.errors import UsageError
 from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, Place, look
 
 LIFE_SECONDS = 0.3  # of work between two kills, about
@@ -99,6 +101,10 @@ class Campaign:
 def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
     """Kill, restart and compare."""
     check_later(arguments)
+    if arguments.workers > 1:
+        return cluster_chaos.chaos(arguments, app)
+    if arguments.scenario not in SCENARIOS:
+        raise UsageError(f"--scenario {arguments.scenario} is for several workers; for one: {', '.join(SCENARIOS)}")
     random = Random(arguments.seed)
     with scratch(arguments) as made:
         environment = {WATCH: str(made.watch)}

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -18,11 +20,12 @@ from holdfast.cli.scratch import RunOutcome
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
-from holdfast.core.errors import ProcessingError, UsageError
+from holdfast.core.errors import NonDeterminismError, ProcessingError, StoppedError, UsageError
 from holdfast.runtime.capture import capture
 from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
 from holdfast.runtime.notice import Notice
+from holdfast.runtime.rehearsal import limits, rehearsal
 from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
@@ -30,6 +33,7 @@ from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.question import ask
 from holdfast.runtime.worker_process import WorkerOptions, WorkerProcess
 from holdfast.storage.files import write_whole
+from holdfast.worker.settings import Settings
 
 
 def run(arguments: argparse.Namespace, app: Application) -> int:
@@ -80,10 +84,12 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
         arguments.backups,
         secrets=secret.load(arguments.secret_file, os.environ),
         accept_code=arguments.accept_code,
+        limits=limits(),
         report=arguments.reports,
         on_listening=on_listening,
     )
-    CoordinatorProcess(app, options).run()
+    with _outcome(arguments, ProcessingError, name=StoppedError.__name__):
+        CoordinatorProcess(app, options).run()
     return 0
 
 
@@ -91,15 +97,20 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
     """Be a worker of a cluster."""
     app = _load(arguments, given, "worker" if arguments.data is None else arguments.data.absolute().name)
     joined = parse(arguments.join)
+    rehearsed = rehearsal()
     options = WorkerOptions(
         arguments.data or Path("holdfast-data") / f"{app.name}-worker",
         joined,
         parse(arguments.listen) if arguments.listen is not None else Address("127.0.0.1", 0),
         secrets=secret.load(arguments.secret_file, os.environ),
         report=arguments.reports,
+        settings=rehearsed.settings(Settings()),
+        probe=rehearsed.probe,
+        limits=limits(),
     )
     process = WorkerProcess(app, options)
-    process.run()
+    with _outcome(arguments, NonDeterminismError, name=NonDeterminismError.__name__):
+        process.run()
     if process.restart:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
@@ -128,6 +139,17 @@ def refuse_unfit(app: Application) -> None:
         raise UsageError("entities_in_memory does not go together with several workers yet: leave one of them out")
     if any(isinstance(step.source, Send) for step in app.sources):
         raise UsageError("sources.Send belongs to an Engine in one process; not with several workers yet")
+
+
+@contextmanager
+def _outcome(arguments: argparse.Namespace, kind: type[ProcessingError], *, name: str) -> Iterator[None]:
+    """In a captured run, leave word of what ended it: a function that failed, or one that is not deterministic."""
+    try:
+        yield
+    except kind as error:
+        if arguments.capture is not None:
+            RunOutcome(name, str(error), error.exit_code).write(arguments.capture / "outcome.json")
+        raise
 
 
 def _load(arguments: argparse.Namespace, given: Application | None, member: str) -> Application:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import holdfast
+from holdfast.chaos.cluster_scenarios import SCENARIOS as CLUSTER_SCENARIOS
 from holdfast.cli.reports import FORMS, Form
 from holdfast.core.errors import UsageError
 
@@ -57,7 +58,8 @@ stdout is IDENTICAL, or DIFFERS after the first difference.
 """
 CHAOS_HELP = """\
 Run the application in a scratch folder, kill it again and again with SIGKILL, start it again, and compare
-its outputs with the reference's. Prints a timeline of the kills. The last line of stdout is IDENTICAL, or
+its outputs with the reference's. With several workers other things are done to their processes as well.
+Prints a timeline, and with several workers what each fault cost. The last line of stdout is IDENTICAL, or
 DIFFERS after the first difference.
 """
 NEW_HELP = """\
@@ -71,7 +73,7 @@ Print a script by which a shell completes commands and options:
 """
 SHELLS = ("bash", "zsh", "fish")
 SCENARIOS = {
-    "mixed": "half of the kills at named points, also while recovering, half at random moments (default)",
+    "mixed": "half of them at named points, also while recovering, half at random moments (default)",
     "random": "at random moments",
     "points": "at the named points in turn (docs/chaos.md lists them)",
     "delivery": "between applying and delivering, and in the middle of a sink's write",
@@ -104,6 +106,14 @@ def closest(given: str, known: Iterable[str]) -> str:
     return f": did you mean {found[0]}?" if found else ""
 
 
+def scenarios() -> str:
+    """The lists of scenarios, for the end of a help."""
+    lines = ["scenarios of one worker, kills ...", *(f"  {name:<13}{text}" for name, text in SCENARIOS.items())]
+    lines += ["", "scenarios of several workers, what is struck:"]
+    lines += [f"  {name:<13}{scenario.text}" for name, scenario in CLUSTER_SCENARIOS.items()]
+    return "\n".join(lines)
+
+
 def parser(*, with_app: bool) -> argparse.ArgumentParser:
     """Return the parser; `with_app` where the command line says which application is meant."""
     top = Parser(
@@ -117,7 +127,9 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     _add_run(_command(commands, "run", "run an application", RUN_HELP, with_app=with_app))
     _add_verify(_command(commands, "verify", "compare with the reference", VERIFY_HELP, with_app=with_app))
-    _add_chaos(_command(commands, "chaos", "kill, restart and compare", CHAOS_HELP, with_app=with_app))
+    chaos = _command(commands, "chaos", "kill, restart and compare", CHAOS_HELP, with_app=with_app)
+    chaos.epilog = scenarios()
+    _add_chaos(chaos)
     inspect_help = "Say what a data directory holds and check every digest in it."
     inspect = _command(commands, "inspect", "look into a data directory", inspect_help, with_app=False)
     inspect.add_argument("data", metavar="DIR", type=Path)
@@ -181,8 +193,6 @@ def check_later(arguments: argparse.Namespace) -> None:
             f"--backups {arguments.backups}: every copy lies on another worker, so this takes --workers "
             f"{arguments.backups + 1} or more"
         )
-    if arguments.workers > 1 and arguments.command == "chaos":
-        raise UsageError("chaos kills a single worker in this release; --workers comes later")
     usual = "both" if arguments.backups else "disk"
     if arguments.durability not in (None, usual):
         raise UsageError(f"--durability {arguments.durability}: comes later; it is {usual!r} here")
@@ -277,10 +287,11 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
 
 
 def _add_chaos(command: argparse.ArgumentParser) -> None:
-    scenarios = "; ".join(f"{name}: {text}" for name, text in SCENARIOS.items())
-    command.add_argument("--kills", type=_count, default=10, metavar="K", help="how often to kill (10)")
+    names = tuple(dict.fromkeys([*SCENARIOS, *CLUSTER_SCENARIOS]))
+    command.add_argument("--kills", type=_count, default=10, metavar="K", help="how many kills or other faults (10)")
     command.add_argument("--seed", type=int, default=1, metavar="S", help="of all random choices (1)")
-    command.add_argument("--scenario", choices=tuple(SCENARIOS), default="mixed", metavar="NAME", help=scenarios)
+    scenario = "which faults come; the names stand below (mixed)"
+    command.add_argument("--scenario", choices=names, default="mixed", metavar="NAME", help=scenario)
     _add_cluster(command)
     _add_seconds(command)
 

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,13 +73,14 @@ class Scratch:
         self.engine.mkdir()
 
     def start_run(
-        self, environment: Mapping[str, str] | None = None, *, quiet: bool = False
+        self, environment: Mapping[str, str] | None = None, *, quiet: bool = False, log: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start the captured run; it goes on where the one before was killed."""
+        """Start the captured run; it goes on where the one before was killed. What it says may go into a file."""
         arguments = ["--data", str(self.data), "--capture", str(self.folder), "--seconds", str(self.seconds)]
         arguments += ["--workers", str(self.workers), "--backups", str(self.backups)]
         seed = {"PYTHONHASHSEED": interpreter.HASH_SEED}
-        return self._start("run", arguments, seed | dict(environment or {}), quiet=quiet)
+        log = Path(os.devnull) if quiet else log
+        return self._start("run", arguments, seed | dict(environment or {}), log=log)
 
     def start_reference(self, *, seed: int, trace: Path | None = None) -> subprocess.Popen[bytes]:
         """Start the comparison with the reference; it says what it found on stdout."""
@@ -92,15 +93,16 @@ class Scratch:
         return RunOutcome(**json.loads(path.read_text())) if path.exists() else None
 
     def _start(
-        self, command: str, arguments: list[str], environment: Mapping[str, str], *, quiet: bool = False
+        self, command: str, arguments: list[str], environment: Mapping[str, str], *, log: Path | None = None
     ) -> subprocess.Popen[bytes]:
         debug = [*(["--debug"] if self.debug else []), *([] if self.log is None else ["--log", self.log])]
-        return subprocess.Popen(
-            [*self.program, command, *self.target, *arguments, *debug],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if quiet else None,
-        )
+        with nullcontext() if log is None else log.open("ab") as stderr:
+            return subprocess.Popen(
+                [*self.program, command, *self.target, *arguments, *debug],
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
 
 
 @contextmanager

@@ -14,7 +14,6 @@ import errno
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,15 +21,12 @@ from holdfast.core.errors import (
     DiskFullError,
     NonDeterminismError,
     OutputExistsError,
+    OutputHeldError,
     OutputShortError,
     ProcessingError,
     SinkError,
     UsageError,
 )
-
-# A killed process lets go of its lock only when it has wholly ended; a data directory is waited for as long.
-LOCK_WAIT_S = 5.0
-_LOCK_POLL_S = 0.01
 
 # Memory bound of reading back what stands behind the last output.
 _READ_BYTES = 1 << 20
@@ -69,12 +65,11 @@ class FileWriter:
 
     def _open_locked(self, length: int, owned: bool) -> int:
         """The file at the path, locked; created where there is nothing to resume."""
-        deadline = time.monotonic() + LOCK_WAIT_S
         while True:
             file = self._open(length, owned)
             try:
-                self._wait_locked(file, deadline)
-                # While the lock was awaited, its holder may have put another file in this place.
+                self._lock(file)
+                # Before it was locked, its holder may have put another file in this place.
                 if self._stands_at_path(file):
                     if length == 0:
                         self._sync_folder()
@@ -111,17 +106,13 @@ class FileWriter:
             raise UsageError(f"{self._name} is not a regular file: what it holds can't be compared after a crash")
         return file
 
-    def _wait_locked(self, file: int, deadline: float) -> None:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise UsageError(f"{self._name} is being written by another process or sink") from None
-                time.sleep(_LOCK_POLL_S)
-            except OSError as error:
-                raise failure(self._name, error) from error
+    def _lock(self, file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputHeldError(f"{self._name} is being written by another process or sink") from None
+        except OSError as error:
+            raise failure(self._name, error) from error
 
     def _stands_at_path(self, file: int) -> bool:
         try:

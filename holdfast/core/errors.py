@@ -44,6 +44,10 @@ class OutputExistsError(UsageError):
     """An output file exists that the data directory does not own."""
 
 
+class OutputHeldError(UsageError):
+    """Another process or sink is writing an output."""
+
+
 class ProcessingError(HoldfastError):
     """Processing stopped; nothing is lost and a later run goes on."""
 

@@ -20,6 +20,7 @@ from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.desk import Desk, Knock
+from holdfast.runtime.held import opened
 from holdfast.runtime.intake import Intake, SentIntake, SourceFailed, open_intake
 from holdfast.runtime.log_writer import LogWriter
 from holdfast.runtime.mailbox import Mailbox
@@ -281,8 +282,9 @@ class Life:
             self._on_ready = None
         self._probe.passed(INTAKE)
         event = self._intakes[order.partition].ask(order.records_max)
-        if event is not None and self._probe.pace_seconds:
-            threading.Timer(self._probe.pace_seconds, self.inbox.put, [event]).start()
+        pause = self._probe.pause()
+        if event is not None and pause:
+            threading.Timer(pause, self.inbox.put, [event]).start()
         else:
             self._happen(event)
 
@@ -313,7 +315,7 @@ class Life:
 
     def _open_sink(self, order: effects.OpenSink) -> None:
         sink = self._sinks[order.sink]
-        writer = sink.open(order.token, order.number, owned=True)
+        writer = opened(lambda: sink.open(order.token, order.number, owned=True))
         self._deliveries[order.sink] = open_delivery(sink, order.sink, writer, self._probe, self.inbox.put)
 
     def _deliver(self, order: effects.Deliver) -> None:

@@ -8,15 +8,17 @@ comes. How messages travel is not known here: they are handed to `send`.
 from __future__ import annotations
 
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from holdfast.connectors.interface import OpenSink, OpenSource
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, OutputHeldError
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
+from holdfast.runtime.held import WaitingDelivery
 from holdfast.runtime.intake import Intake, SourceFailed, open_intake
 from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
@@ -57,8 +59,9 @@ class MemberLife:
         inbox: queue.SimpleQueue[Any],
         send: Send,
         handled: Callable[[Any], None],
+        report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`handled` is told of every event that the machine is done with."""
+        """`handled` is told of every event that the machine is done with, `report` takes lines for people."""
         self.member = member
         self.inbox = inbox
         self.failure: HoldfastError | None = None  # of a source
@@ -70,6 +73,7 @@ class MemberLife:
         self._probe = probe
         self._send = send
         self._handled = handled
+        self._report = report
         self._log_writer = MemberLogWriter(log, self.inbox.put)
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
         self._intakes: dict[int, Intake] = {}
@@ -242,13 +246,24 @@ class MemberLife:
         self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, post)
 
     def _read_source(self, order: effects.ReadSource) -> None:
-        self._happen(self._intakes[order.partition].ask(order.records_max))
+        event = self._intakes[order.partition].ask(order.records_max)
+        pause = self._probe.pause()
+        if event is not None and pause:
+            threading.Timer(pause, self._post_of(self._life), [event]).start()
+        else:
+            self._happen(event)
 
     def _open_sink(self, order: effects.OpenSink) -> None:
-        sink = self._sinks[order.sink]
-        writer = sink.open(order.token, order.number, owned=True)
-        post = self._post_of(self._life)
-        self._deliveries[order.sink] = open_delivery(sink, order.sink, writer, self._probe, post)
+        sink, post = self._sinks[order.sink], self._post_of(self._life)
+
+        def opened() -> Delivery:
+            writer = sink.open(order.token, order.number, owned=True)
+            return open_delivery(sink, order.sink, writer, self._probe, post)
+
+        try:
+            self._deliveries[order.sink] = opened()
+        except OutputHeldError:
+            self._deliveries[order.sink] = WaitingDelivery(opened, post, self._report)
 
     def _deliver(self, order: effects.Deliver) -> None:
         self._happen(self._deliveries[order.sink].deliver(order))

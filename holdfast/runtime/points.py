@@ -6,6 +6,7 @@ Points lie between transactions and epochs, never on the way of a single message
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from holdfast.storage.lmdb_log import LmdbLog
@@ -37,10 +38,17 @@ ALL_POINTS = (
 class Probe:
     """Told about every point passed, on whichever thread passes it; the calls are made in all runs."""
 
-    pace_seconds = 0.0  # a finite source's records are held back for this long
+    pace_seconds = 0.0  # a finite source's records are held back for this long …
+    hurry = ""  # … until this file is there
 
     def opened(self, log: LmdbLog) -> None:
         """Note that the data directory is open."""
+
+    def pause(self) -> float:
+        """Return for how many seconds a finite source's records are to be held back now."""
+        if self.pace_seconds and self.hurry and os.path.exists(self.hurry):
+            self.pace_seconds = 0.0
+        return self.pace_seconds
 
     def passed(self, point: str) -> None:
         """Note that the run has come to `point`."""

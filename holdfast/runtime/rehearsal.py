@@ -20,6 +20,7 @@ from typing import Any
 from holdfast.core.epochs import Epoch
 from holdfast.core.errors import UsageError
 from holdfast.runtime.points import ALL_POINTS, APPENDING, INTAKE, KILL_POINTS, WRITING, Probe
+from holdfast.runtime.transport.limits import Limits
 from holdfast.storage.environment import Transaction
 from holdfast.storage.lmdb_log import LmdbLog
 from holdfast.worker.machine import Worker
@@ -29,12 +30,15 @@ KILL = "HOLDFAST_KILL"  # point:count, end at the count-th passage of a point si
 REPLAY = "replay"  # … point:count:replay, end at the count-th passage of all
 WATCH = "HOLDFAST_WATCH"  # file that always says where the run is
 PACE = "HOLDFAST_PACE"  # milliseconds:bytes, hold each read of a file back for so long and make epochs so small
+SILENCE = "HOLDFAST_SILENCE"  # seconds, the heartbeat limit in place of the usual one
+HURRY = "HOLDFAST_HURRY"  # file, whose being there ends the holding back
 
 # What a watched run keeps in its file: number of the point passed last; counted from the start of the input: records
 # applied, outputs delivered, last epoch applied; and the bytes that this process has logged.
 PAGE = struct.Struct("<BxxxxxxxQQQQ")
 PACED_CHECKPOINT_MS = 60
 PACED_ROWS_PER_SLICE = 2
+BEATS_PER_SILENCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,16 @@ class Rehearsal:
         )
 
 
+def limits() -> Limits:
+    """What bounds the connections of a process, with the heartbeat limit that the environment asks for."""
+    given, usual = os.environ.get(SILENCE), Limits()
+    if not given:
+        return usual
+    seconds = float(given)
+    beat = min(usual.beat_seconds, seconds / BEATS_PER_SILENCE)
+    return dataclasses.replace(usual, silence_seconds=seconds, beat_seconds=beat)
+
+
 def rehearsal() -> Rehearsal:
     """Read the environment."""
     watch, kill, pace = (os.environ.get(name) for name in (WATCH, KILL, PACE))
@@ -166,4 +180,5 @@ def rehearsal() -> Rehearsal:
         return Rehearsal(probe, None)
     milliseconds, _, epoch_bytes = pace.partition(":")
     probe.pace_seconds = float(milliseconds) / 1000
-    return Rehearsal(probe, int(epoch_bytes))
+    probe.hurry = os.environ.get(HURRY, "")
+    return Rehearsal(probe, int(epoch_bytes) if epoch_bytes else None)

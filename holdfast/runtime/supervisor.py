@@ -16,13 +16,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
 from holdfast.core.errors import UsageError
 from holdfast.runtime.coordinator_process import LEAVE, STOP
+from holdfast.runtime.frozen import end_frozen
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.addresses import parse as parse_address
@@ -62,6 +63,7 @@ class SupervisorOptions:
     log: str | None = None  # the form in which its processes, too, say what happens
     capture: Path | None = None
     seconds: float | None = None
+    limits: Limits = field(default_factory=Limits)
     report: Callable[[str], None] = lambda line: None
 
 
@@ -95,6 +97,8 @@ class Supervisor:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear, signals, nursery)
+                limit, report = self._options.limits.silence_seconds, self._options.report
+                nursery.start_soon(end_frozen, self._running, limit, report)
                 if self._options.seconds is not None:
                     nursery.start_soon(self._stop_after, self._options.seconds)
                 coordinator = Child("coordinator", self._coordinator_arguments(Address("127.0.0.1", 0)))
@@ -166,6 +170,9 @@ class Supervisor:
             line = f"{child.name} was ended by {ended_by}; it is started again"
             options.report(Notice(line, "restarted", level="warning", child=child.name, signal=ended_by))
             await trio.sleep(AGAIN_SECONDS)
+
+    def _running(self) -> dict[int, str]:
+        return {c.process.pid: c.name for c in self._children if c.process is not None and c.process.returncode is None}
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         """A process that ends with this one; a Ctrl-C is for this one alone."""

@@ -57,6 +57,7 @@ class WorkerOptions:
     listen: Address
     secrets: tuple[bytes, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    probe: Probe = field(default_factory=Probe)
     limits: Limits = field(default_factory=Limits)
     report: Callable[[str], None] = lambda line: None
 
@@ -180,10 +181,11 @@ class WorkerProcess:
                 sources=[(step.source, name) for step, name in partitions],
                 sinks=open_sinks(plan),
                 registry=registry,
-                probe=Probe(),
+                probe=options.probe,
                 inbox=inbox,
                 send=send,
                 handled=handled,
+                report=options.report,
             )
             thread = threading.Thread(target=self._live, args=(life, token), name="holdfast-engine", daemon=True)
             thread.start()

@@ -94,7 +94,11 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def holdfast(
-    folder: Path, *arguments: str, program: tuple[str, ...] = ("-m", "holdfast"), **variables: str
+    folder: Path,
+    *arguments: str,
+    program: tuple[str, ...] = ("-m", "holdfast"),
+    patience: float = SECONDS_MAX,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
@@ -103,7 +107,7 @@ def holdfast(
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=SECONDS_MAX,
+        timeout=patience,
         check=False,
     )
 

@@ -13,7 +13,7 @@ from holdfast.cli.main import main
         (["run", "app.py", "--workers", "0"], "at least one worker is needed"),
         (["run", "app.py", "--backups", "1"], "every copy lies on another worker, so this takes --workers 2"),
         (["run", "app.py", "--durability", "both"], "comes later"),
-        (["chaos", "app.py", "--workers", "4"], "--workers comes later"),
+        (["chaos", "app.py", "--scenario", "power"], "is for several workers; for one: mixed, random"),
         (["status", "--data", "x"], "no cluster runs in x"),
         (["status"], "say which cluster"),
         (["query", "step", "key"], "'query' comes with clusters"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast import sinks
-from holdfast.connectors import file_writer
 from holdfast.connectors.file_writer import FileWriter
 from holdfast.core.errors import (
     DiskFullError,
     NonDeterminismError,
     OutputExistsError,
+    OutputHeldError,
     OutputShortError,
     SinkError,
     UsageError,
@@ -256,23 +255,12 @@ def test_the_folder_of_a_new_file_is_synced(tmp_path: Path, monkeypatch: pytest.
     assert synced == [str(tmp_path / "folder")]
 
 
-def test_a_file_held_by_another_writer_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_writer, "LOCK_WAIT_S", 0.02)
+def test_a_file_held_by_another_writer_is_refused(path: Path) -> None:
     holder = opened(path)
-    with pytest.raises(UsageError, match="being written by another"):
+    with pytest.raises(OutputHeldError, match="being written by another"):
         opened(path)
     holder.close()
     opened(path).close()
-
-
-def test_a_holder_that_ends_is_waited_for(path: Path) -> None:
-    path.touch()
-    held = os.open(path, os.O_RDWR)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    timer = threading.Timer(0.05, os.close, [held])
-    timer.start()
-    opened(path).close()
-    timer.join()
 
 
 def test_a_file_put_in_place_while_waiting_is_the_one_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

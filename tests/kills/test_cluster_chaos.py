@@ -1,0 +1,116 @@
+"""`holdfast chaos --workers N` on real processes: the verdict, the timeline, and that it can find something."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import holdfast, write, write_lines
+from tests.repository import ROOT
+
+LINES = 2_000
+PATIENCE = 600.0  # on a machine that does other things as well
+# Small epochs, slow as long as faults are still to come: what a campaign would find out by itself, for other inputs.
+PACE = "400:1024"
+CLUSTER = ("--workers", "3", "--backups", "1")
+COUNT = """
+from dataclasses import dataclass
+
+import holdfast as hf
+
+
+@dataclass
+class Total:
+    count: int = 0
+
+
+def count(word: str, total: Total) -> tuple[str, int]:
+    total.count += 1
+    return word, total.count
+
+
+app = hf.Application("count")
+counts = app.source(hf.sources.TextFile("input*.txt")).flat_map(str.split).key_by(str).stateful(count, state=Total)
+counts.sink(hf.sinks.JsonLines("counts.jsonl"))
+lengths = counts.key_by(lambda pair: len(pair[0])).stateful(count, state=Total, name="lengths")
+lengths.sink(hf.sinks.JsonLines("lengths.jsonl"))
+"""
+# What each life of a worker begins anew: other outputs, once a record is worked off again.
+HIDDEN_STATE = """
+import holdfast as hf
+
+seen = []
+
+
+def count(line: str) -> list[str]:
+    seen.append(line)
+    return [f"{len(seen)} {line}"]
+
+
+app = hf.Application("hidden")
+app.source(hf.sources.TextFile("input.txt")).flat_map(count).sink(hf.sinks.TextFile("output.txt"))
+"""
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def chaos(folder: Path, scenario: str, kills: int) -> list[str]:
+    """The lines of a campaign that must have found nothing."""
+    options = ("--kills", str(kills), "--scenario", scenario)
+    done = holdfast(folder, "chaos", "app.py", *CLUSTER, *options, patience=PATIENCE, HOLDFAST_PACE=PACE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "IDENTICAL"
+    return lines
+
+
+def test_a_cluster_is_killed_and_found_identical_with_a_timeline(tmp_path: Path) -> None:
+    write(tmp_path, COUNT)
+    write_lines(tmp_path, LINES)
+    write_lines(tmp_path, LINES // 3, name="input-2.txt")
+    before = files(tmp_path)
+
+    lines = chaos(tmp_path, "kills", 3)
+
+    stroke = re.compile(r" +[\d.]+ s  kill .*outputs \+[\d.]+ s, pause [\d.]+ s")
+    assert sum(stroke.fullmatch(line) is not None for line in lines) == 3, lines
+    assert any(re.search(r"p50 [\d.]+ s, p90", line) for line in lines)
+    assert any(re.search(r"records, [\d,]+ a second; .* cores", line) for line in lines)
+    assert files(tmp_path) == before
+
+
+def test_what_is_kept_outside_the_state_of_a_cluster_is_found(tmp_path: Path) -> None:
+    write(tmp_path, HIDDEN_STATE)
+    write_lines(tmp_path, LINES)
+
+    options = ("--kills", "6", "--scenario", "workers")
+    done = holdfast(tmp_path, "chaos", "app.py", *CLUSTER, *options, patience=PATIENCE, HOLDFAST_PACE=PACE)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "first difference" in done.stdout
+    assert done.stdout.splitlines()[-1] == "DIFFERS"
+
+
+def test_an_input_that_is_too_short_for_a_cluster_is_said_to_be(tmp_path: Path) -> None:
+    write(tmp_path, COUNT)
+    write_lines(tmp_path, 3)
+
+    done = holdfast(tmp_path, "chaos", "app.py", "--workers", "2", "--kills", "5", patience=PATIENCE)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "give it more input" in done.stdout
+    assert done.stdout.splitlines()[-1] == "IDENTICAL"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("example", ["fraud_alerts", "market_spread", "stock_prices"])
+def test_examples_are_killed_as_clusters(example: str, tmp_path: Path) -> None:
+    options = ("--workers", "4", "--backups", "1", "--kills", "10", "--scenario", "mixed")
+    done = holdfast(tmp_path, "chaos", str(ROOT / "examples" / f"{example}.py"), *options, patience=PATIENCE)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "IDENTICAL"
