@@ -1,20 +1,18 @@
-"""`holdfast run --workers N`, `coordinator`, `worker` and `status`: from the arguments to a cluster's processes."""
+"""`holdfast run --workers N`, `coordinator` and `worker`: from the arguments to a cluster's processes."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import trio
-
 from holdfast.cli import loading
+from holdfast.cli.cluster_screen import ClusterScreen
 from holdfast.cli.reports import Reports
 from holdfast.cli.scratch import RunOutcome
 from holdfast.connectors.send import Send
@@ -22,18 +20,21 @@ from holdfast.core.application import Application
 from holdfast.core.connector import is_live
 from holdfast.core.errors import NonDeterminismError, ProcessingError, StoppedError, UsageError
 from holdfast.runtime.capture import capture
-from holdfast.runtime.coordinator_process import STATUS, CoordinatorOptions, CoordinatorProcess
+from holdfast.runtime.coordinator_process import CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
-from holdfast.runtime.notice import Notice
+from holdfast.runtime.notice import LINKS, LINKS_OF_START, Notice
 from holdfast.runtime.rehearsal import limits, rehearsal
 from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
-from holdfast.runtime.transport.limits import Limits
-from holdfast.runtime.transport.question import ask
 from holdfast.runtime.worker_process import WorkerOptions, WorkerProcess
 from holdfast.storage.files import write_whole
 from holdfast.worker.settings import Settings
+
+# Seconds until a coordinator says what it waits for. A supervisor tells of deaths and of what is waited for then: only
+# what lasts is worth a line beside that.
+PATIENCE = 2.0
+SUPERVISED_PATIENCE = 10.0
 
 
 def run(arguments: argparse.Namespace, app: Application) -> int:
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
     reports.introduce(app.name, "supervisor")
     for note in delete_cluster(data, app.name) if arguments.fresh else []:
         reports(note)
+    screen = ClusterScreen(app.name, data, reports)
     options = SupervisorOptions(
         data,
         arguments.program,
@@ -55,13 +57,18 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
         log=arguments.log,
         capture=arguments.capture,
         seconds=arguments.seconds if any(is_live(step.source) for step in app.sources) else None,
-        report=reports,
+        secrets=secret.load(None, os.environ),
+        report=screen.report,
+        on_status=screen.progress if screen.is_moving else None,
     )
     supervisor = Supervisor(options)
     code = supervisor.run()
+    screen.summary(code)
     if arguments.capture is not None and not (arguments.capture / "outcome.json").exists():
         error = ProcessingError.__name__ if code else ""
         RunOutcome(error, "the cluster stopped" if code else "", code).write(arguments.capture / "outcome.json")
+    if supervisor.given_up:
+        raise ProcessingError(supervisor.given_up)
     if code == 0 and supervisor.signal is not None:
         return 128 + supervisor.signal
     return code
@@ -71,11 +78,12 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
     """Be the coordinator of a cluster."""
     app = _load(arguments, given, "coordinator")
     data: Path = arguments.data or Path("holdfast-data") / app.name
+    say = _say_of(arguments)
 
     def on_listening(address: Address) -> None:
         data.mkdir(parents=True, exist_ok=True)
         write_whole(data / ADDRESS, str(address).encode())
-        arguments.reports(Notice(f"listening on {address}", "listening", address=str(address)))
+        say(Notice(f"listening on {address}", "listening", address=str(address)))
 
     options = CoordinatorOptions(
         data,
@@ -85,7 +93,8 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
         secrets=secret.load(arguments.secret_file, os.environ),
         accept_code=arguments.accept_code,
         limits=limits(),
-        report=arguments.reports,
+        patience=SUPERVISED_PATIENCE if arguments.leashed else PATIENCE,
+        report=say,
         on_listening=on_listening,
     )
     with _outcome(arguments, ProcessingError, name=StoppedError.__name__):
@@ -103,7 +112,7 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
         joined,
         parse(arguments.listen) if arguments.listen is not None else Address("127.0.0.1", 0),
         secrets=secret.load(arguments.secret_file, os.environ),
-        report=arguments.reports,
+        report=_say_of(arguments),
         settings=rehearsed.settings(Settings()),
         probe=rehearsed.probe,
         limits=limits(),
@@ -113,23 +122,6 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
         process.run()
     if process.restart:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    return 0
-
-
-def status(arguments: argparse.Namespace, given: Application | None) -> int:
-    """Say how a cluster is doing."""
-    if arguments.coordinator is not None:
-        address = parse(arguments.coordinator)
-    elif arguments.data is not None:
-        path = arguments.data / ADDRESS
-        if not path.exists():
-            raise UsageError(f"no cluster runs in {arguments.data}: {path} is not there")
-        address = parse(path.read_text())
-    else:
-        raise UsageError("say which cluster: --data DIR or --coordinator HOST:PORT")
-    secrets = secret.load(arguments.secret_file, os.environ)
-    found = json.loads(trio.run(ask, address, secrets, STATUS, Limits()))
-    print(json.dumps(found, indent=None if arguments.json else 2))
     return 0
 
 
@@ -150,6 +142,19 @@ def _outcome(arguments: argparse.Namespace, kind: type[ProcessingError], *, name
         if arguments.capture is not None:
             RunOutcome(name, str(error), error.exit_code).write(arguments.capture / "outcome.json")
         raise
+
+
+def _say_of(arguments: argparse.Namespace) -> Callable[[str], None]:
+    """How a process says what happens. Of links that come and go a supervisor tells, once for all its processes."""
+    reports: Reports = arguments.reports
+    if not arguments.leashed or arguments.debug or reports.form != "people":
+        return reports
+
+    def say(line: str) -> None:
+        if not isinstance(line, Notice) or line.event not in LINKS | LINKS_OF_START:
+            reports(line)
+
+    return say
 
 
 def _load(arguments: argparse.Namespace, given: Application | None, member: str) -> Application:

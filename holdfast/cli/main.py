@@ -29,7 +29,7 @@ COMMANDS = {
     "inspect": ("holdfast.cli.inspecting", "inspect"),
     "coordinator": ("holdfast.cli.cluster", "coordinator"),
     "worker": ("holdfast.cli.cluster", "worker"),
-    "status": ("holdfast.cli.cluster", "status"),
+    "status": ("holdfast.cli.status", "status"),
     "new": ("holdfast.cli.new", "new"),
     "completion": ("holdfast.cli.completion", "completion"),
 }

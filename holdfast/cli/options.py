@@ -50,7 +50,10 @@ WORKER_HELP = """\
 Join a cluster. Started again with the same data directory it takes part again; with an empty one it is a
 new worker.
 """
-STATUS_HELP = "Say how a running cluster is doing: members, generation, what was decided and why."
+STATUS_HELP = """\
+Say how a cluster is doing: members and what each of them holds, generation, lag, checkpoint, and how long
+the last recoveries took; of a data directory that nobody runs, what it holds.
+"""
 VERIFY_HELP = """\
 Run the application and the reference on the same input and compare all outputs byte by byte. Everything
 happens in a scratch folder: the application's own data and outputs are not touched. The last line of
@@ -136,7 +139,7 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
     inspect.add_argument("--json", action="store_true", help="one JSON object instead of text")
     _add_coordinator(_command(commands, "coordinator", "form a cluster", COORDINATOR_HELP, with_app=with_app))
     _add_worker(_command(commands, "worker", "join a cluster", WORKER_HELP, with_app=with_app))
-    _add_status(_command(commands, "status", "how a running cluster is doing", STATUS_HELP, with_app=False))
+    _add_status(_command(commands, "status", "how a cluster is doing", STATUS_HELP, with_app=False))
     new = _command(commands, "new", "make a project that runs", NEW_HELP, with_app=False)
     new.add_argument(
         "name", metavar="NAME", type=Path, help="the folder, and with its last part the application's name"
@@ -244,7 +247,8 @@ def _add_status(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, metavar="DIR", help="of the cluster, on this machine")
     command.add_argument("--coordinator", metavar="HOST:PORT", help="where it listens")
     command.add_argument("--secret-file", type=Path, metavar="FILE", help="the cluster's secret")
-    command.add_argument("--json", action="store_true", help="one JSON object on one line")
+    command.add_argument("--json", action="store_true", help="one JSON object on one line (docs/clusters.md)")
+    command.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
 
 
 def _add_cluster(command: argparse.ArgumentParser) -> None:

@@ -94,9 +94,8 @@ def _facts(done: Statistics, outcome: Outcome) -> dict[str, Any]:
 
 def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state: str, lives: int) -> list[str]:
     """Return the summary of a run, one screen at most."""
-    rate = f"   {done.records / seconds:,.0f}/s" if seconds > 0 and done.records else ""
     rows = [
-        ("records", f"{done.records:,}{rate}"),
+        ("records", records_text(done.records, seconds)),
         ("outputs", f"{done.outputs:,}"),
         *(("skipped", f"{count:,} at {step}") for step, count in done.skipped.items()),
         ("entities", f"{done.entities:,}"),
@@ -108,4 +107,14 @@ def summary_lines(name: str, data: Path, done: Statistics, seconds: float, state
         *([("went back", f"{lives - 1:,} times, to do again what a failed call had touched")] if lives > 1 else []),
         ("data", str(data)),
     ]
-    return [f"{name}: {state}, {seconds:.2f} s", *(f"  {label:<12}{text}" for label, text in rows)]
+    return [f"{name}: {state}, {seconds:.2f} s", *(row_text(label, text) for label, text in rows)]
+
+
+def records_text(records: int, seconds: float) -> str:
+    """How many, and how fast."""
+    return f"{records:,}   {records / seconds:,.0f}/s" if seconds > 0 and records else f"{records:,}"
+
+
+def row_text(label: str, text: str) -> str:
+    """One row of a summary."""
+    return f"  {label:<12}{text}"

@@ -109,6 +109,10 @@ class DataDirectoryError(HoldfastError):
 class DirectoryInUseError(DataDirectoryError):
     """Another process holds the data directory."""
 
+    def __init__(self, message: str, holder: int | None = None) -> None:
+        super().__init__(message)
+        self.holder = holder  # its process id, as far as it is known
+
 
 class FormatError(DataDirectoryError):
     """The data directory was written in a format that this version does not know."""

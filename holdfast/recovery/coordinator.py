@@ -36,6 +36,7 @@ from holdfast.recovery.journal import Journal
 from holdfast.recovery.messages import Announce, Ask, Failure, Phase, Restart, Run, Status
 from holdfast.recovery.orders import Body, Orders
 from holdfast.recovery.quarrels import Quarrels
+from holdfast.recovery.recoveries import Kind, Recoveries
 from holdfast.recovery.roster import Roster, Worker
 from holdfast.recovery.rounds import Rounds, covers
 from holdfast.recovery.shelf import Shelf
@@ -75,6 +76,7 @@ class Coordinator:
         self.rounds = Rounds(config)
         self.quarrels = Quarrels(config.shun_ms)
         self.journal = Journal()
+        self.recoveries = Recoveries()
         self.now = 0
         self.entered = 0  # when this state was
         self.why = ""  # the next generation is formed
@@ -176,7 +178,7 @@ class Coordinator:
         patient = self.now - self.entered < self.config.waiting_ms
         if record is None:
             if enough:
-                return self._draw(f"the first start, of {len(alive)} workers")
+                return self._draw(f"the first start, of {len(alive)} workers", Kind.START)
             if self.stopping:
                 return self._finish(Finish(False, None))
             return self._wait(f"{len(alive)} of {self.config.workers} workers are there: waiting for the others")
@@ -187,7 +189,7 @@ class Coordinator:
             return self._finish(Finish(False, None))
         away = [member.node for member in record.members if member.node not in alive]
         if alive and ((enough and not away) or not patient):
-            return self._draw(f"a start, without {listed(away)}" if away else "a start, in new lives")
+            return self._draw(f"a start, without {listed(away)}" if away else "a start, in new lives", Kind.START)
         return self._wait(f"waiting for {listed(away)}" if away else "waiting for more workers")
 
     def _take_up(self, record: Formation) -> list[Effect]:
@@ -205,7 +207,7 @@ class Coordinator:
 
     # --- a new generation
 
-    def _draw(self, why: str) -> list[Effect]:
+    def _draw(self, why: str, kind: Kind = Kind.FAILURE) -> list[Effect]:
         """A number that was never used, durable before anybody hears of it.
 
         A number that is forgotten in a crash would be used again for another content, and old promises and frames would
@@ -217,6 +219,7 @@ class Coordinator:
         self.why = why
         self.judged = None
         self._note(f"number {number} is drawn: {why}")
+        self.recoveries.begin(self.now, why, kind)
         return [*self._move(State.DRAW), *self._wait(""), self.shelf.put(replace(kept, drawn=number))]
 
     def _collect(self) -> list[Effect]:
@@ -270,6 +273,8 @@ class Coordinator:
 
     def _begin(self) -> list[Effect]:
         self.rounds.begin(self.now)
+        assert self.formation is not None
+        self.recoveries.choose(self.now, self.formation.number)
         return self._move(State.RUN)
 
     # --- at work
@@ -283,6 +288,7 @@ class Coordinator:
         statuses = self.roster.running(formation)
         if statuses is None:
             return []
+        self.recoveries.advance(self.now, formation, statuses)
         if any(own.sealed > formation.cut for own in statuses):
             self.quarrels.sealed([own.node for own in statuses])
         return self._work(formation, statuses)
@@ -322,7 +328,7 @@ class Coordinator:
             return []
         around = Circumstances(self.now, self.config.join_ms, self.leaving, self.quarrels.shunned(self.now))
         why = planned(kept, self.roster, statuses, around)
-        return [] if why is None else self._draw(why)
+        return [] if why is None else self._draw(why, Kind.PLANNED)
 
     def _is_at_rest(self, formation: Formation, statuses: list[Status]) -> bool:
         """Whether nothing will ever happen any more: all stand at one epoch, and nobody may open another.

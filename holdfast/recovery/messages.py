@@ -7,7 +7,7 @@ What follows from them is decided by the coordinator (`coordinator`) and the wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from holdfast.core.epochs import Lineage
@@ -92,6 +92,8 @@ class Status:
     careful: tuple[int, ...] = ()  # steps that must work carefully, beyond those of the generation
     failure: Failure | None = None  # told only once the epoch of its limit is durable at every member
     fatal: str | None = None  # it can't go on at all (a value that is none, say): the cluster ends with this error
+    # The last epoch that its sinks have. For people: alone it is nothing new to say.
+    delivered: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

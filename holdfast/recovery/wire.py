@@ -109,6 +109,7 @@ class StatusFields(NamedTuple):
     careful: Annotated[tuple[Natural, ...], _few]
     failure: tuple[LimitFields, TextBytes] | None
     fatal: TextBytes | None
+    delivered: Natural
 
 
 _KeptFields: TypeAlias = tuple[Natural, Natural, FormationFields | None, CheckpointFields | None, Natural]
@@ -140,6 +141,7 @@ def pack_status(status: Status) -> bytes:
         careful=status.careful,
         failure=optional(_failure_fields, status.failure),
         fatal=optional(to_bytes, status.fatal),
+        delivered=status.delivered,
     )
     return _pack(_STATUS, fields)
 
@@ -170,6 +172,7 @@ def unpack_status(packed: bytes | memoryview) -> Status:
         careful=fields.careful,
         failure=optional(_to_failure, fields.failure),
         fatal=optional(to_text, fields.fatal),
+        delivered=fields.delivered,
     )
 
 

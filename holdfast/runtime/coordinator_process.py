@@ -34,6 +34,7 @@ from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_inside
 from holdfast.runtime.ledger import enter, refuse_outputs
 from holdfast.runtime.notice import Notice
+from holdfast.runtime.observations import Observations
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.handshake import Identity, Role
 from holdfast.runtime.transport.limits import Limits
@@ -41,12 +42,14 @@ from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.reception import Reception
 from holdfast.runtime.worker_process import SETUP, code_of
 from holdfast.storage.directory import DataDirectory
+from holdfast.storage.files import write_whole
 from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
 
 TICK_SECONDS = 0.02
 STOP = b"stop"
 STATUS = b"status"
 LEAVE = b"leave "  # and the nodes, with spaces between
+LAST_STATUS = "coordinator.last"  # how it stood at its end; not there while it runs, nor after it was killed
 CLEAN = "cluster-clean"  # meta record: the cluster ended, and nothing is to be worked off again
 
 
@@ -63,8 +66,29 @@ class CoordinatorOptions:
     ranges: int = 1024
     checkpoint_ms: int = 1000
     limits: Limits = field(default_factory=Limits)
+    patience: float = 0.0  # seconds until it is told what is waited for
     report: Callable[[str], None] = lambda line: None
     on_listening: Callable[[Address], None] = lambda address: None
+
+
+class Waiting:
+    """What the cluster waits for, told once it has been so for a while: most of it comes at once."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._reason = self._told = ""
+        self._since = 0.0
+
+    def turn(self, now: float, reason: str) -> None:
+        """From now on it waits for this, or for nothing."""
+        self._reason, self._since = reason, now
+
+    def told(self, now: float) -> Notice | None:
+        """What is to be said, if that is due."""
+        if self._reason == self._told or (self._reason and now - self._since < self._patience):
+            return None
+        self._told = self._reason
+        return Notice(self._reason, "waiting", level="warning") if self._reason else None
 
 
 class CoordinatorProcess:
@@ -75,7 +99,8 @@ class CoordinatorProcess:
         self._app = app
         self._options = options
         self._tells: deque[effects.Tell] = deque()
-        self._waiting = ""
+        self._observations = Observations()
+        self._waiting = Waiting(options.patience)
 
     def run(self) -> None:
         """Until the end; raises what the application ended with, if that was an error."""
@@ -109,6 +134,7 @@ class CoordinatorProcess:
             for note in entry.notes:
                 options.report(note)
             directory.state.put_meta(CLEAN, False)
+            self._plan, self._partitions = plan, entry.partitions
             self._setup = ClusterSetup(
                 self._app.name, tuple(entry.partitions), options.backups, code_of(self._app)
             ).pack()
@@ -122,8 +148,11 @@ class CoordinatorProcess:
                 backups=options.backups,
                 checkpoint_ms=options.checkpoint_ms,
             )
+            (options.data / LAST_STATUS).unlink(missing_ok=True)
             await self._serve(Coordinator(config), store, kept, directory.state.identity().directory)
             directory.state.put_meta(CLEAN, True)
+            last = self._status() | {"running": False}
+            write_whole(options.data / LAST_STATUS, json.dumps(last).encode())
 
     async def _serve(self, machine: Coordinator, store: LmdbCoordinatorStore, kept: Kept, cluster: str) -> None:
         options = self._options
@@ -140,6 +169,7 @@ class CoordinatorProcess:
                 on_lost=lambda node, incarnation: self._handle(events.WorkerLost(now(), node, incarnation)),
                 answer=self._answer,
                 report=options.report,
+                on_observed=self._observations.take,
             )
             listening = await Listening.open(options.listen, options.secrets)
             options.on_listening(listening.address)
@@ -154,6 +184,9 @@ class CoordinatorProcess:
         while True:
             await trio.sleep(TICK_SECONDS)
             self._handle(events.Ticked(now()))
+            told = self._waiting.told(trio.current_time())
+            if told is not None:
+                self._options.report(told)
 
     def _handle(self, event: Any) -> None:
         for effect in self._machine.handle(event):
@@ -163,9 +196,7 @@ class CoordinatorProcess:
                 case effects.Store():
                     self._nursery.start_soon(self._keep, effect)
                 case effects.Waiting(reason):
-                    self._waiting = reason
-                    if reason:
-                        self._options.report(Notice(reason, "waiting", level="warning"))
+                    self._waiting.turn(trio.current_time(), reason)
                 case effects.Finish():
                     self.outcome = effect
                     self._ended.set()
@@ -190,4 +221,46 @@ class CoordinatorProcess:
         return b""
 
     def _status(self) -> dict[str, Any]:
-        return describe(self._machine) | {"waiting": self._waiting}
+        """What `holdfast status` shows; docs/clusters.md lists it."""
+        options, told = self._options, describe(self._machine)
+        addresses = {entry.node: str(entry.address) for entry in self._reception.book}
+        for node, worker in told["workers"].items():
+            worker["address"] = addresses.get(node)
+            worker |= self._observations.of(node)
+        return (
+            {
+                "application": self._app.name,
+                "running": True,
+                "now": now(),
+                "pid": os.getpid(),
+                "workers_wanted": options.workers,
+                "backups": options.backups,
+            }
+            | told
+            | {"sources": self._sources(), "sinks": self._sinks(), "totals": self._observations.totals()}
+        )
+
+    def _sources(self) -> list[dict[str, Any]]:
+        formation = self._machine.formation
+        return [
+            {
+                "source": source,
+                "partition": name,
+                "node": formation.layout.partitions[number].primary if formation is not None else None,
+                "backups": list(formation.layout.partitions[number].backups) if formation is not None else [],
+                "records": self._observations.records_of(number),
+            }
+            for number, (source, name) in enumerate(self._partitions)
+        ]
+
+    def _sinks(self) -> list[dict[str, Any]]:
+        formation = self._machine.formation
+        return [
+            {
+                "sink": own.step.name,
+                "partition": own.partition,
+                "node": formation.layout.sinks[number] if formation is not None else None,
+                "outputs": self._observations.outputs_of(number),
+            }
+            for number, own in enumerate(self._plan.sink_partitions)
+        ]

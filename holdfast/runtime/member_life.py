@@ -20,6 +20,7 @@ from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.held import WaitingDelivery
 from holdfast.runtime.intake import Intake, SourceFailed, open_intake
+from holdfast.runtime.latencies import Latencies
 from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
 from holdfast.runtime.state_writer import StateWriter
@@ -65,6 +66,7 @@ class MemberLife:
         self.member = member
         self.inbox = inbox
         self.failure: HoldfastError | None = None  # of a source
+        self.latencies = Latencies()
         self._node = node
         self._log = log
         self._state = state
@@ -116,7 +118,14 @@ class MemberLife:
             for effect in self.member.handle(event):
                 self._carry_out_one(effect)
             self._handled(event)
+            self._measure()
         return self._end
+
+    def _measure(self) -> None:
+        """Whether what was waited for is delivered by now."""
+        awaited, running = self.latencies.next_epoch, self.member.running
+        if awaited is not None and running is not None and running.progress.delivered >= awaited:
+            self.latencies.delivered(running.progress.delivered)
 
     def _carry_out_one(self, effect: effects.Effect | ClusterEffect) -> None:
         self._carry_out[type(effect)](effect)
@@ -204,6 +213,11 @@ class MemberLife:
     # --- logs
 
     def _append(self, order: cluster_effects.AppendEntries) -> None:
+        assert self.member.running is not None
+        own = self.member.running.logs.own
+        records = sum(entry.chunk.count for entry in order.entries if entry.chunk.partition in own)
+        if records:
+            self.latencies.closed(order.entries[0].epoch, records)
         alone = self._log_writer.idle and not self.member.busy and not self._happened and self.inbox.empty()
         if alone and order.entries:  # handing it to another thread costs more than the commit
             self._log_writer.append_here(order)

@@ -10,6 +10,7 @@ ends when that closes, however the supervisor ended.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,13 +19,17 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from holdfast.core.errors import UsageError
-from holdfast.runtime.coordinator_process import LEAVE, STOP
+from holdfast.core.errors import DataDirectoryError, ProcessingError, UsageError
+from holdfast.runtime.clock import now
+from holdfast.runtime.coordinator_process import LAST_STATUS, LEAVE, STATUS, STOP
+from holdfast.runtime.deaths import Deaths
 from holdfast.runtime.frozen import end_frozen
 from holdfast.runtime.notice import Notice
+from holdfast.runtime.restarts import End, Restarts
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.addresses import parse as parse_address
 from holdfast.runtime.transport.limits import Limits
@@ -32,10 +37,16 @@ from holdfast.runtime.transport.question import ask
 from holdfast.storage.folder import DATA, read_format
 
 POLL_SECONDS = 0.01
-AGAIN_SECONDS = 0.1  # between the end of a process and its next start
+AGAIN_SECONDS = 0.1  # before the coordinator is told again what it has not heard
+WATCH_SECONDS = 0.25
+ANSWER_SECONDS = 2.0  # how long a status may take
 FINISHED_SECONDS = 2.0  # how long the coordinator may take to end once a worker has
 END_SECONDS = 10.0  # how long workers may take to end once the coordinator has
 ADDRESS = "coordinator.address"
+# How a process ends that another start would not help: done, or one of the errors that a user can mend.
+FINAL_CODES = frozenset({0, UsageError.exit_code, ProcessingError.exit_code, DataDirectoryError.exit_code})
+# Ends that come from outside: from somebody who kills, or from the system when memory is short.
+KILLED_CODES = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT})
 
 
 @dataclass(slots=True)
@@ -64,7 +75,9 @@ class SupervisorOptions:
     capture: Path | None = None
     seconds: float | None = None
     limits: Limits = field(default_factory=Limits)
+    secrets: tuple[bytes, ...] = ()
     report: Callable[[str], None] = lambda line: None
+    on_status: Callable[[dict[str, Any]], None] | None = None  # told how the cluster is doing, about twice a second
 
 
 class Supervisor:
@@ -73,16 +86,21 @@ class Supervisor:
     def __init__(self, options: SupervisorOptions) -> None:
         self.signal: int | None = None
         self.code = 0
+        self.given_up = ""  # why, where it is
         self._options = options
         self._address: Address | None = None
         self._children: list[Child] = []
+        self._restarts = Restarts()
+        self._deaths = Deaths()
+        self._sealed = 0  # the last cut that was heard to be sealed
         self._over: trio.Event | None = None
 
     def run(self) -> int:
         """The exit code of the cluster."""
         refuse_single(self._options.data)
         self._options.data.mkdir(parents=True, exist_ok=True)
-        (self._options.data / ADDRESS).unlink(missing_ok=True)
+        for name in (ADDRESS, LAST_STATUS):
+            (self._options.data / name).unlink(missing_ok=True)
         try:
             trio.run(self._main)
         finally:
@@ -104,9 +122,13 @@ class Supervisor:
                 coordinator = Child("coordinator", self._coordinator_arguments(Address("127.0.0.1", 0)))
                 self._children.append(coordinator)
                 nursery.start_soon(self._keep, coordinator)
+                nursery.start_soon(self._watch)
                 if await self._find_address(coordinator):
                     self._start_workers(nursery)
                 await self._over.wait()
+                line = self._deaths.rest()
+                if line is not None:
+                    self._options.report(line)
                 await self._wait_for_workers()
                 nursery.cancel_scope.cancel()
 
@@ -157,19 +179,72 @@ class Supervisor:
             debug = (*(("--debug",) if options.debug else ()), *(("--log", options.log) if options.log else ()))
             capture = ("--capture", str(options.capture)) if options.capture is not None else ()
             child.process = self._start([*options.program, *child.arguments, "--leashed", *capture, *debug])
+            started = trio.current_time()
             code = await self._wait(child.process)
-            if code >= 0:
+            if code in FINAL_CODES:
                 self._ended(child, code)
                 if not child.is_kept:
                     return
                 # The coordinator ends when all workers have. One that was killed in that moment has forgotten what it
                 # had told them, and waits for them.
                 await trio.sleep(FINISHED_SECONDS)
+                if self._over.is_set():
+                    return
+            pause = await self._pause_after(child, code, trio.current_time() - started)
+            if pause is None:
+                self.code = self.code or ProcessingError.exit_code
+                self._over.set()
+                return
+            await trio.sleep(pause)
+
+    async def _pause_after(self, child: Child, code: int, lived: float) -> float | None:
+        """Seconds until it is started again; None where it is given up."""
+        by_itself = code not in KILLED_CODES
+        if by_itself:
+            await self._ask_status()  # only what gets further is worth another start
+            assert self._over is not None
+            if self._over.is_set():
+                return None
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        pause = self._restarts.pause(End(child.name, by_itself, lived, self._sealed))
+        if pause is None:
+            self.given_up = (
+                f"{child.name} died ({how}), and it was the {self._restarts.crashes}th time since any progress that a "
+                "process ended so: given up. Does a function end or crash the process? What was read is kept, and the "
+                "next run goes on from there"
+            )
+        else:
+            self._deaths.died(now(), child.name, how)
+        return pause
+
+    async def _watch(self) -> None:
+        """Tell how the cluster is doing, to who wants to know, and of every recovery once it is over."""
+        assert self._over is not None
+        options = self._options
+        while not self._over.is_set():
+            await trio.sleep(WATCH_SECONDS)
+            if options.on_status is None and not self._deaths.wants_status:
                 continue
-            ended_by = signal.Signals(-code).name
-            line = f"{child.name} was ended by {ended_by}; it is started again"
-            options.report(Notice(line, "restarted", level="warning", child=child.name, signal=ended_by))
-            await trio.sleep(AGAIN_SECONDS)
+            status = await self._ask_status()
+            line = self._deaths.tell(now(), status)
+            if line is not None:
+                options.report(line)
+            if status is not None and options.on_status is not None:
+                options.on_status(status)
+
+    async def _ask_status(self) -> dict[str, Any] | None:
+        """What the coordinator says; None where it does not answer."""
+        if self._address is None:
+            return None
+        with trio.move_on_after(ANSWER_SECONDS):
+            try:
+                packed = await ask(self._address, self._options.secrets, STATUS, Limits())
+                status: dict[str, Any] = json.loads(packed)
+            except (UsageError, ValueError):
+                return None
+            self._sealed = max(self._sealed, status["sealed"])
+            return status
+        return None
 
     def _running(self) -> dict[int, str]:
         return {c.process.pid: c.name for c in self._children if c.process is not None and c.process.returncode is None}
@@ -236,7 +311,7 @@ class Supervisor:
         if self._address is None:
             return False
         try:
-            return await ask(self._address, (), question, Limits()) == b"ok"
+            return await ask(self._address, self._options.secrets, question, Limits()) == b"ok"
         except UsageError:
             return False
 
@@ -260,5 +335,3 @@ def follow_leash() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os._exit(1)
-
-

@@ -21,12 +21,14 @@ from holdfast.core.application import Application
 from holdfast.core.errors import HoldfastError, ProcessingError, UsageError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
+from holdfast.recovery.messages import Phase
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, known_types, open_sinks
 from holdfast.runtime.fingerprint import fingerprint
 from holdfast.runtime.member_life import MemberLife
 from holdfast.runtime.notice import Notice
+from holdfast.runtime.observation import Observer
 from holdfast.runtime.points import Probe
 from holdfast.runtime.state_writer import HINTS
 from holdfast.runtime.transport.addresses import Address
@@ -45,6 +47,7 @@ from holdfast.worker.member import Member
 from holdfast.worker.settings import Settings
 
 ASK_AGAIN_SECONDS = 0.1
+OBSERVE_SECONDS = 0.5
 SETUP = b"setup"
 
 
@@ -72,6 +75,9 @@ class WorkerProcess:
         self._life: MemberLife | None = None
         self._error: BaseException | None = None
         self._over: trio.Event | None = None
+        self._line: CoordinatorLine | None = None
+        self._peers: Peers | None = None  # once the cluster is known
+        self._observer: Observer | None = None
 
     def run(self) -> None:
         """Take part; raises what ended it, if that was an error."""
@@ -107,7 +113,7 @@ class WorkerProcess:
                 if str(error) != said:
                     said = str(error)
                     line = f"waiting for the coordinator at {options.coordinator}: {said}"
-                    options.report(Notice(line, "waiting", level="warning"))
+                    options.report(Notice(line, "waiting-for-coordinator", level="warning"))
                 await trio.sleep(ASK_AGAIN_SECONDS)
 
     def _check(self, plan: Plan, setup: ClusterSetup) -> list[tuple[Any, str]]:
@@ -135,44 +141,28 @@ class WorkerProcess:
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         random = Random(os.urandom(8))
         async with trio.open_nursery() as nursery:
-            peers: list[Peers] = []
 
             def joined(cluster: str) -> None:
                 inbox.put(LineMade(now()))
-                if not peers:
-                    links = Peers(
+                if self._peers is None:
+                    self._peers = Peers(
                         *(replace(own, cluster=cluster), options.secrets, options.limits),
                         post=inbox.put,
                         report=options.report,
                         random=random,
                     )
-                    peers.append(links)
-                    nursery.start_soon(links.run, listening)
+                    nursery.start_soon(self._peers.run, listening)
 
-            def know(book: tuple[Entry, ...]) -> None:
-                peers[0].know(book)
-
-            line = CoordinatorLine(
+            self._line = CoordinatorLine(
                 *(own, options.coordinator, options.secrets, options.limits),
                 registration=Registration(listening.address, b""),
                 on_joined=joined,
                 on_order=lambda order: inbox.put(Ordered(now(), order)),
-                on_book=know,
+                on_book=self._know,
                 on_refused=self._refused,
                 report=options.report,
                 random=random,
             )
-
-            def send(effect: SendPeer | SendStatus) -> None:
-                if isinstance(effect, SendStatus):
-                    line.send(effect.status)
-                elif peers:
-                    peers[0].send(effect.to, effect.envelope)
-
-            def handled(event: Any) -> None:
-                if isinstance(event, PeerSent) and peers:
-                    peers[0].handled()
-
             life = self._life = MemberLife(
                 member,
                 node=found.directory,
@@ -183,17 +173,56 @@ class WorkerProcess:
                 registry=registry,
                 probe=options.probe,
                 inbox=inbox,
-                send=send,
-                handled=handled,
+                send=self._send,
+                handled=self._handled,
                 report=options.report,
             )
+            self._observer = Observer(member, life.latencies, options.data, self._links)
             thread = threading.Thread(target=self._live, args=(life, token), name="holdfast-engine", daemon=True)
             thread.start()
-            nursery.start_soon(line.run)
+            nursery.start_soon(self._line.run)
+            nursery.start_soon(self._keep_observing)
             await self._over.wait()
             with trio.move_on_after(1.0):  # the last status leaves before the connections end
                 await trio.sleep(0.05)
             nursery.cancel_scope.cancel()
+
+    # --- between the engine thread and the connections
+
+    def _send(self, effect: SendPeer | SendStatus) -> None:
+        if isinstance(effect, SendPeer):
+            if self._peers is not None:
+                self._peers.send(effect.to, effect.envelope)
+            return
+        assert self._line is not None
+        if effect.status.phase is Phase.OVER:
+            self._observe()  # in front of the status behind which nobody listens any more
+        self._line.send(effect.status)
+
+    def _handled(self, event: Any) -> None:
+        if isinstance(event, PeerSent) and self._peers is not None:
+            self._peers.handled()
+
+    def _know(self, book: tuple[Entry, ...]) -> None:
+        assert self._peers is not None
+        self._peers.know(book)
+
+    # --- numbers for people
+
+    def _links(self) -> tuple[dict[str, int], list[str]]:
+        return ({}, []) if self._peers is None else (self._peers.bytes_waiting(), self._peers.slow())
+
+    def _observe(self) -> None:
+        assert self._line is not None
+        assert self._observer is not None
+        news = self._observer.news()
+        if news is not None:
+            self._line.observe(news)
+
+    async def _keep_observing(self) -> None:
+        while True:
+            await trio.sleep(OBSERVE_SECONDS)
+            self._observe()
 
     def _refused(self, reason: str) -> None:
         self._error = UsageError(f"the coordinator refuses this worker: {reason}")

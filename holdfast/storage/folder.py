@@ -65,8 +65,10 @@ class DirectoryLock:
         deadline = time.monotonic() + wait
         while not self._try():
             if time.monotonic() >= deadline:
-                holder = self._path.read_text(errors="replace").strip()
-                raise DirectoryInUseError(f"the data directory {folder} is in use by process {holder or 'unknown'}")
+                text = self._path.read_text(errors="replace").strip()
+                holder = int(text) if text.isdigit() else None
+                told = f"the data directory {folder} is in use by process {holder or 'unknown'}"
+                raise DirectoryInUseError(told, holder)
             time.sleep(POLL)
 
     def _try(self) -> bool:

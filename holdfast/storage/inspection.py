@@ -14,7 +14,8 @@ from pathlib import Path
 
 from holdfast.core.errors import DamagedError
 from holdfast.storage.directory import has_partitions
-from holdfast.storage.folder import DATA, FORMAT_VERSION, DirectoryLock, find_out, marks_of, refuse_foreign
+from holdfast.storage.folder import COORDINATOR, DATA, FORMAT_VERSION, DirectoryLock, find_out, marks_of, refuse_foreign
+from holdfast.storage.lmdb_coordinator_store import readonly_record
 from holdfast.storage.lmdb_log import LmdbLog, open_log
 from holdfast.storage.lmdb_log import pieces as pieces_of
 from holdfast.storage.lmdb_partition_log import NAME, LmdbPartitionLog, open_partition_log
@@ -64,6 +65,7 @@ class Report:
     partitions: list[Partition] = field(default_factory=list)
     checkpoint: int = 0
     checkpoints: list[tuple[int, int, int]] = field(default_factory=list)  # (number, chunks, bytes)
+    record: bytes | None = None  # of the last complete checkpoint; only `glance` gives it
     prepared: int = 0  # a checkpoint that is whole and does not count yet
     folded: tuple[int, int] = (0, 0)
     rows: dict[int, int] = field(default_factory=dict)  # step -> rows
@@ -102,6 +104,53 @@ def inspect(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
                 with _marks(path, marks_of(NAME), (NAME,), report) as marks:
                     _inspect_partitions(path, report, marks)
         return report
+    finally:
+        lock.release()
+
+
+def glance(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
+    """What a data directory holds as far as few reads tell; nothing is checked but what is read.
+
+    Raises as `inspect` does, and DamagedError.
+    """
+    path = Path(path)
+    refuse_foreign(path, DATA, create=False)
+    lock = DirectoryLock(path, wait=0)
+    try:
+        report = Report(str(path), directory=find_out(path, DATA) or "")
+        if not report.directory:
+            return report
+        with _marks(path, "marks", DATA.environments, report) as marks:
+            if marks.read("log").surely_new or marks.read("state").surely_new:
+                return report
+            log = open_log(path / "log", marks, report.directory, readonly=True)
+            report.tail, report.base = log.tail(), log.base()
+            log.close()
+            state = open_state(path / "state", marks, (FORMAT_VERSION, report.directory), readonly=True)
+            report.incarnation, report.generation = state.identity().incarnation, state.identity().generation
+            report.meta = {name: value for name in meta if (value := state.get_meta(name)) is not None}
+            report.checkpoint, report.record = state.checkpoint(), state.record()
+            state.close()
+        return report
+    finally:
+        lock.release()
+
+
+def coordinator_record(path: Path) -> bytes | None:
+    """The record in a coordinator's folder that nobody runs, None before the first.
+
+    Raises UsageError, DirectoryInUseError, FormatError and DamagedError.
+    """
+    refuse_foreign(path, COORDINATOR, create=False)
+    lock = DirectoryLock(path, wait=0)
+    try:
+        if find_out(path, COORDINATOR) is None:
+            return None
+        marks = Marks(path / "marks", COORDINATOR.environments, readonly=True)
+        try:
+            return readonly_record(path, marks)
+        finally:
+            marks.close()
     finally:
         lock.release()
 
@@ -222,7 +271,9 @@ def _inspect_state(report: Report, state: LmdbState, meta: tuple[str, ...]) -> N
 
 def to_json(report: Report) -> dict[str, object]:
     """Return the report as what `json.dumps` takes."""
-    return asdict(report)
+    shown = asdict(report)
+    del shown["record"]
+    return shown
 
 
 def to_lines(report: Report) -> list[str]:

@@ -16,6 +16,7 @@ from holdfast.core.errors import DamagedError
 from holdfast.storage.environment import Environment, Reached, Transaction
 from holdfast.storage.files import write_error
 from holdfast.storage.folder import COORDINATOR, FORMAT_VERSION, HOLDER_WAIT, Folder
+from holdfast.storage.marks import Marks
 from holdfast.storage.packing import pack, unpack
 
 NAME = "coordinator"
@@ -125,3 +126,16 @@ class LmdbCoordinatorStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def readonly_record(folder: Path, marks: Marks) -> bytes | None:
+    """The record in a folder whose lock is held, without beginning a life; None before the first."""
+    mark = marks.read(NAME)
+    if mark.surely_new:
+        return None
+    environment = Environment(folder / NAME, (ABOUT,), mark, readonly=True)
+    try:
+        with environment.read() as transaction:
+            return transaction.get(ABOUT, b"record", "record")
+    finally:
+        environment.close()

@@ -22,6 +22,7 @@ class SinkState:
     number: int = 0  # of the last output handed out
     token: object = None  # of the checkpoint resumed from
     delivered: int = 0  # of the last output the sink has acknowledged
+    before: int = 0  # of the last output in front of all that are handed out here
 
 
 class Delivery:
@@ -35,7 +36,7 @@ class Delivery:
     def restore(self, sink: int, number: int, token: object) -> None:
         """As the checkpoint left it."""
         own = self.sinks[sink]
-        own.number = own.delivered = number
+        own.number = own.delivered = own.before = number
         own.token = token
 
     def numbers(self) -> dict[int, int]:

@@ -74,6 +74,7 @@ class Member:
         self.early: list[Envelope] = []
         self.kept: dict[int, int] = {}
         self.finished = False
+        self.ended: Running | None = None  # as it stood when it was told to end, to look at
         self._status = Status("", 0, 0, Phase.JOIN, 0, 0)
         self._said = 0
         self._told_at = 0
@@ -192,6 +193,7 @@ class Member:
         if self.formation is not None and self.formation.stop_error is not None:
             error = ProcessingError(self.formation.stop_error)
         self.finished = True
+        self.ended = self.running
         self.phase, self.running = Phase.OVER, None
         return [SendStatus(self._renewed()), Finish(error, ended=error is None and not run.stopping)]
 
@@ -359,6 +361,7 @@ class Member:
             careful=running.careful,
             failure=running.told_failure,
             fatal=running.fatal,
+            delivered=running.delivery.delivered,
         )
 
     def _report(self) -> Report:

@@ -112,3 +112,44 @@ def test_a_coordinator_that_is_killed_while_everything_ends_keeps_nobody_waiting
 
         assert process.wait(timeout=60) == 0
     assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+
+POISON = COUNT.replace("    state.append(0)\n", '    if word == "poison":\n        os._exit(7)\n    state.append(0)\n')
+
+
+def test_a_function_that_ends_the_process_is_given_up_after_some_starts_and_once_mended_everything_goes_on(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, f"import os\n{POISON}")
+    write_lines(tmp_path, 30)
+    append(tmp_path / "input.txt", "poison\n")
+
+    stopped = holdfast(tmp_path, "run", "app.py", *CLUSTER)
+
+    assert stopped.returncode == 3
+    (line,) = error_lines(stopped.stderr)
+    assert "died (exit code 7)" in line
+    assert "given up" in line
+    assert len(stopped.stderr.splitlines()) < 8, stopped.stderr
+    write(tmp_path)
+    mended = holdfast(tmp_path, "run", "app.py", *CLUSTER, "--accept-code")
+    assert mended.returncode == 0, mended.stderr
+    assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+
+def test_a_killed_worker_is_one_line_that_says_when_outputs_flowed_again(tmp_path: Path) -> None:
+    write(tmp_path, TICKER)
+    with running(tmp_path, "run", "app.py", *CLUSTER) as process:
+        wait_for(tmp_path / "ticks.txt", 1_000)
+        worker = next(pid for pid, role in children(process.pid) if role == "worker")
+        os.kill(worker, signal.SIGKILL)
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said = [line, *process.communicate(timeout=60)[1].splitlines()]
+
+    assert "died (SIGKILL) and is started again; generation 2 after " in said[0]
+    assert "outputs flow again after" in said[0]
+    assert sum("SIGKILL" in line for line in said) == 1
+    assert any(line.startswith("ticker: stopped; the next run goes on from here") for line in said)
+    assert any(line.split()[:1] == ["recoveries"] for line in said), said

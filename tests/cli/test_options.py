@@ -14,7 +14,7 @@ from holdfast.cli.main import main
         (["run", "app.py", "--backups", "1"], "every copy lies on another worker, so this takes --workers 2"),
         (["run", "app.py", "--durability", "both"], "comes later"),
         (["chaos", "app.py", "--scenario", "power"], "is for several workers; for one: mixed, random"),
-        (["status", "--data", "x"], "no cluster runs in x"),
+        (["status", "--data", "x"], "there is no data directory at x"),
         (["status"], "say which cluster"),
         (["query", "step", "key"], "'query' comes with clusters"),
         (["grow", "2"], "'grow' comes with clusters"),

@@ -125,7 +125,7 @@ def test_every_process_of_a_cluster_says_who_it_is(tmp_path: Path) -> None:
     assert {line["application"] for line in found} == {"ticker"}
     by_event = {line["event"]: line for line in found}
     assert by_event["restarted"]["member"] == "supervisor"
-    assert by_event["restarted"]["signal"] == "SIGKILL"
+    assert by_event["restarted"]["ends"] == ["SIGKILL"]
     assert by_event["listening"]["member"] == by_event["worker-lost"]["member"] == "coordinator"
     assert by_event["stopping"]["signal"] == "SIGINT"
     assert {line["member"] for line in found if line["event"] == "link-lost"} <= {"worker-1", "worker-2"}

@@ -91,6 +91,7 @@ statuses = every_field(
     careful=tuples_of(naturals),
     failure=st.none() | every_field(messages.Failure, limit=limits, error=texts),
     fatal=st.none() | texts,
+    delivered=naturals,
 )
 run_orders = every_field(
     messages.Run,

@@ -453,13 +453,13 @@ def test_why_everything_is_as_it_is_can_be_read() -> None:
         "why": "node b is lost",
         "cut": 5,
         "from": "memory",
-        "level": 9,
-        "on its way": False,
-        "stops with": None,
+        "replay_to": 9,
+        "moving": False,
+        "stops_with": None,
     }
-    assert told["workers"]["b"]["alive"] is False  # type: ignore[index]
-    assert told["workers"]["a"]["primary of"] == "0-3"  # type: ignore[index]
-    assert [text for _, text in told["events"]][-3:] == [  # type: ignore[attr-defined]
+    assert told["workers"]["b"]["alive"] is False
+    assert told["workers"]["a"]["primary_of"] == "0-3"
+    assert [text for _, text in told["events"]][-3:] == [
         "node b is gone",
         "number 2 is drawn: node b is lost",
         "generation 2 of a, cut 5 in memory, replay to 9: node b is lost",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from holdfast.core.errors import FrameError
 from holdfast.recovery import runs, wire
 from holdfast.recovery.generation import Checkpoint, Formation, Holders, Layout, Member
+from holdfast.recovery.messages import Status
 from tests.core.value_domain import steady
 from tests.recovery import message_domain as domain
 from tests.replication.frame_fuzz import attack, samples
@@ -112,3 +113,8 @@ def test_a_short_frame_can_not_claim_endless_ranges() -> None:
 def test_what_can_not_be_is_refused(checkpoint: object) -> None:
     with pytest.raises(FrameError):
         wire.unpack_kept(msgspec.msgpack.encode((1, 6, (0, 0, None, checkpoint, 0))))
+
+
+@given(domain.statuses)
+def test_what_alone_is_nothing_new_to_say_travels_all_the_same(status: Status) -> None:
+    assert wire.unpack_status(wire.pack_status(status)).delivered == status.delivered

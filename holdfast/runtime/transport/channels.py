@@ -12,3 +12,4 @@ BOOK: Final = 5  # the coordinator to a worker (book)
 QUESTION: Final = 6  # a command to whom it asks, and
 ANSWER: Final = 7  # back; what is asked belongs to those who talk
 REFUSAL: Final = 8  # the coordinator to a worker that can't take part: a text that says why
+OBSERVED: Final = 9  # a worker to the coordinator: numbers for people (observation), the newest counts

@@ -22,7 +22,7 @@ from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.book import Entry, Registration, pack_registration, unpack_book
-from holdfast.runtime.transport.channels import BOOK, ORDER, REFUSAL, REGISTRATION, STATUS
+from holdfast.runtime.transport.channels import BOOK, OBSERVED, ORDER, REFUSAL, REGISTRATION, STATUS
 from holdfast.runtime.transport.complaints import Complaints
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.dialer import Called, keep_calling
@@ -72,6 +72,10 @@ class CoordinatorLine:
     def send(self, status: Status) -> None:
         """Tell the coordinator, in place of what has not left yet. Any thread may call it."""
         self._outbox.put_latest(STATUS, pack_status(status))
+
+    def observe(self, packed: bytes) -> None:
+        """Tell it numbers for people, in place of what has not left yet. Any thread may call it."""
+        self._outbox.put_latest(OBSERVED, packed)
 
     async def run(self) -> None:
         """Stay connected until cancelled."""

@@ -122,6 +122,10 @@ class Peers:
         """What waits to be sent, by node."""
         return {node: link.outbox.bytes_waiting for node, link in list(self._links.items())}
 
+    def slow(self) -> list[str]:
+        """The nodes that don't take what waits for them."""
+        return [node for node, link in list(self._links.items()) if link.slow]
+
     # --- for trio
 
     def know(self, book: Iterable[Entry]) -> None:

@@ -22,7 +22,7 @@ from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.book import Entry, Registration, pack_book, unpack_registration
-from holdfast.runtime.transport.channels import ANSWER, BOOK, ORDER, QUESTION, REFUSAL, REGISTRATION, STATUS
+from holdfast.runtime.transport.channels import ANSWER, BOOK, OBSERVED, ORDER, QUESTION, REFUSAL, REGISTRATION, STATUS
 from holdfast.runtime.transport.complaints import Complaints
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.handshake import Identity, Role, Session
@@ -59,8 +59,12 @@ class Reception:
         on_lost: Callable[[str, int], None],
         answer: Callable[[bytes], bytes],
         report: Callable[[str], None],
+        on_observed: Callable[[str, bytes], None] = lambda node, packed: None,
     ) -> None:
-        """`admit` may say why a worker can't take part. `on_lost` is told node and incarnation."""
+        """`admit` may say why a worker can't take part. `on_lost` is told node and incarnation, `on_observed` the node.
+
+        `on_observed` may raise FrameError.
+        """
         self._own = own
         self._secrets = secrets
         self._limits = replace(limits, message_bytes_max=FRAME_BYTES_MAX)
@@ -68,6 +72,7 @@ class Reception:
         self._on_status = on_status
         self._on_lost = on_lost
         self._answer = answer
+        self._on_observed = on_observed
         self._report = Complaints(report)
         self._desks: dict[str, Desk] = {}  # by node; registered ones only
         self._token = trio.lowlevel.current_trio_token()
@@ -128,6 +133,9 @@ class Reception:
                 raise FrameError("a status in the name of another worker")
             if self._desks.get(peer.node) is desk:
                 self._on_status(status)
+        elif channel == OBSERVED:
+            if self._desks.get(peer.node) is desk:
+                self._on_observed(peer.node, message)
         else:
             raise FrameError(f"a message of channel {channel} from a worker")
 
