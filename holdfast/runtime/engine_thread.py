@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
 from holdfast.runtime.desk import Desk
 from holdfast.runtime.fingerprint import functions_of
-from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_outputs
+from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_missing_folders, refuse_outputs
 from holdfast.runtime.life import Life
 from holdfast.runtime.points import FINISHING, STARTING, Probe
 from holdfast.runtime.state_writer import HINTS
@@ -104,8 +105,7 @@ class EngineThread:
         except Exception as error:  # noqa: BLE001 - the main thread reports it, whatever it is
             self.outcome.error = error
         except BaseException as error:  # noqa: BLE001 - a user's function must not end the process unheard
-            self.outcome.error = ProcessingError(f"a function raised {type(error).__name__}: {error}")
-            self.outcome.error.__cause__ = error
+            self.outcome.error = ended_by(error)
         finally:
             self.outcome.seconds = time.monotonic() - started
             self._on_end()
@@ -120,6 +120,7 @@ class EngineThread:
         refuse_inside(options.data, plan.sinks)
         if not options.data.exists():
             refuse_outputs(plan.sources, plan.sinks)
+            refuse_missing_folders(plan.sinks)
         directory = DataDirectory.open(options.data, create=True)
         try:
             options.probe.opened(directory.log)
@@ -213,6 +214,16 @@ class EngineThread:
         life.close()
         life.raise_late()
         return end
+
+
+def ended_by(error: BaseException) -> ProcessingError:
+    """What a run ends with where a function would end the process, as sys.exit() does."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    what = f"{last.name} ({place}) raised {type(error).__name__}, which ends a process; raise an error instead"
+    ended = ProcessingError(what)
+    ended.__cause__ = error
+    return ended
 
 
 def refuse_inside(data: Path, sinks: Sequence[Step]) -> None:

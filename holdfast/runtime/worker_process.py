@@ -23,7 +23,7 @@ from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
-from holdfast.runtime.engine_thread import adapt, bind, known_types, open_sinks
+from holdfast.runtime.engine_thread import adapt, bind, ended_by, known_types, open_sinks
 from holdfast.runtime.fingerprint import fingerprint
 from holdfast.runtime.member_life import MemberLife
 from holdfast.runtime.notice import Notice
@@ -210,6 +210,8 @@ class WorkerProcess:
             self._error = error
         except Exception as error:  # noqa: BLE001 - the main thread reports it, whatever it is
             self._error = error
+        except BaseException as error:  # noqa: BLE001 - a user's function must not end the process unheard
+            self._error = ended_by(error)
         finally:
             assert self._over is not None
             try:
