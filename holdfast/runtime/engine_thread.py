@@ -11,7 +11,7 @@ import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,14 @@ from holdfast.connectors.intake import with_intake
 from holdfast.connectors.interface import OpenSink
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
-from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, StorageError, UsageError
+from holdfast.core.errors import (
+    DiskFullError,
+    NonDeterminismError,
+    ProcessingError,
+    StoppedError,
+    StorageError,
+    UsageError,
+)
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry, collect
@@ -30,8 +37,9 @@ from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
 from holdfast.runtime.desk import Desk
 from holdfast.runtime.fingerprint import functions_of
-from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_missing_folders, refuse_outputs
+from holdfast.runtime.ledger import STARTED_FROM, Ledger, enter, refuse_missing_folders, refuse_outputs
 from holdfast.runtime.life import Life
+from holdfast.runtime.nondeterminism import BYTES_MAX, explained
 from holdfast.runtime.points import FINISHING, STARTING, Probe
 from holdfast.runtime.state_writer import HINTS
 from holdfast.storage.directory import DataDirectory
@@ -129,7 +137,10 @@ class EngineThread:
             bind(plan, registry)
             self.codec = codec_of(registry)
             claim(plan, directory.state.identity().directory)
-            self._live(plan, registry, directory)
+            try:
+                self._live(plan, registry, directory)
+            except NonDeterminismError as error:
+                raise explained(error, self._app, lambda: logged(plan, directory)) from error
         except (StorageError, DiskFullError):
             raise
         except BaseException:
@@ -232,6 +243,17 @@ def refuse_inside(data: Path, sinks: Sequence[Step]) -> None:
         for path in step.sink.paths():
             if Path(path).resolve().is_relative_to(data.resolve()):
                 raise UsageError(f"sink {step.name!r} writes {path}, which lies inside the data directory {data}")
+
+
+def logged(plan: Plan, directory: DataDirectory) -> Iterator[tuple[Step, str, bytes]]:
+    """What the log holds of every partition, up to some size: what is replayed is the beginning of it."""
+    ledger = Ledger.read(directory.state)
+    assert ledger is not None, "something was delivered, by an application that is known"
+    by_name = {step.name: step for step in plan.sources}
+    partitions = [(by_name[source], name) for source, name in ledger.partitions]
+    for epoch in directory.log.read(directory.log.base(), BYTES_MAX):
+        for chunk in epoch.chunks:
+            yield (*partitions[chunk.partition], chunk.raw)
 
 
 def form_generation(state: State) -> int:
