@@ -69,8 +69,15 @@ _HOMES = {
 
 def main(app: Application) -> None:
     """Run the command line for this application, and end the process: `python app.py run`."""
+    from holdfast.cli import loading
     from holdfast.cli.main import main as command_line
 
+    if loading.is_under_way():
+        from holdfast.core.errors import ApplicationError
+
+        raise ApplicationError(
+            "hf.main(app) runs although the module is only imported; put it under: if __name__ == '__main__':"
+        )
     sys.exit(command_line(app=app))
 
 

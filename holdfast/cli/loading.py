@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
+import sysconfig
 import traceback
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
 from holdfast.core.application import Application
 from holdfast.core.errors import HoldfastError, UsageError
+from holdfast.core.streams import KeyedStream
 
 DEFAULT_NAME = "app"
+LIBRARIES = ("stdlib", "purelib", "platlib")  # an error that comes from there was caused elsewhere
 
 
 def load(target: str) -> Application:
@@ -24,6 +29,10 @@ def load(target: str) -> Application:
     place, _, name = target.partition(":")
     if not place:
         raise UsageError(f"APP is path/to/file.py:app or module:app, not {target!r}")
+    if Path(place).is_dir() and not Path(place, "__init__.py").exists():
+        raise UsageError(f"{place} is a folder; name a file in it: {os.path.join(place, 'app.py')}:{DEFAULT_NAME}")
+    if Path(place).is_file() and not place.endswith(".py"):
+        raise UsageError(f"{place} is no Python file; APP is path/to/file.py:app or module:app")
     module = _import_file(place) if place.endswith(".py") else _import_module(place)
     return _find(module, place, name)
 
@@ -64,6 +73,16 @@ def _import_module(place: str) -> ModuleType:
         raise UsageError(f"{place} can't be imported: {_reason(error, place)}") from error
 
 
+def is_under_way() -> bool:
+    """Whether an application's module is being imported right now by `load`."""
+    frame = sys._getframe()
+    while (back := frame.f_back) is not None:
+        frame = back
+        if frame.f_code is load.__code__:
+            return True
+    return False
+
+
 def _find(module: ModuleType, place: str, name: str) -> Application:
     applications = {key: value for key, value in vars(module).items() if isinstance(value, Application)}
     known = f"; it has {', '.join(sorted(applications))}" if applications else ""
@@ -88,16 +107,32 @@ def _where(error: BaseException, place: str) -> str:
     """The line of the user's own code that an error came from, as file:line."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{_short(error.filename)}:{error.lineno}"
-    ours = str(Path(__file__).parent.parent)
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((ours, "<frozen")):
+    libraries = (str(Path(__file__).parent.parent), *(sysconfig.get_path(name) for name in LIBRARIES), "<frozen")
+    frames = list(reversed(traceback.extract_tb(error.__traceback__)))
+    for frame in frames:
+        if not frame.filename.startswith(libraries):
             return f"{_short(frame.filename)}:{frame.lineno}"
     return place
 
 
 def _reason(error: BaseException, place: str) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text} ({_where(error, place)})"
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{said} ({_where(error, place)}){_hint(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    """What may have been meant, where a name is not there."""
+    if not isinstance(error, AttributeError) or error.name is None:
+        return ""
+    if hasattr(KeyedStream, error.name):
+        if error.obj is None:
+            return "; .sink(…) is the end of a stream and gives nothing"
+        if isinstance(error.obj, tuple):
+            return "; .branch(…) gives two streams: yes, no = stream.branch(…)"
+    names = {name.casefold(): name for name in dir(error.obj) if not name.startswith("_")}
+    found = get_close_matches(error.name.casefold(), names, n=1)
+    return f"; did you mean {names[found[0]]}?" if found else ""
 
 
 def _short(filename: str) -> str:

@@ -72,15 +72,22 @@ def _carry_out(arguments: argparse.Namespace, app: Application | None) -> int:
             interpreter.fix_hash_seed()
             interpreter.tune()
         return _command(arguments.command)(arguments, app)
-    except HoldfastError as error:
-        return _failed(arguments.reports, error, error.exit_code, debug=arguments.debug)
     except BrokenPipeError:  # whoever read the report has gone
         interpreter.drop_stdout()
         return DEFECT
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - said in one line, with --debug in full
-        return _failed(arguments.reports, error, DEFECT, debug=arguments.debug)
+        cause = _cause(error)
+        return _failed(arguments.reports, cause, getattr(cause, "exit_code", DEFECT), debug=arguments.debug)
+
+
+def _cause(error: Exception) -> Exception:
+    """The error itself, or what a nursery has wrapped: best one that says what to do."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    causes = [_cause(inner) for inner in error.exceptions]
+    return next((cause for cause in causes if isinstance(cause, HoldfastError)), causes[0])
 
 
 def _is_worker(arguments: argparse.Namespace) -> bool:

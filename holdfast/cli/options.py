@@ -191,6 +191,8 @@ def check_later(arguments: argparse.Namespace) -> None:
     """Say that an option's value comes later, or can't be."""
     if arguments.workers < 1:
         raise UsageError(f"--workers {arguments.workers}: at least one worker is needed")
+    if arguments.backups < 0:
+        raise UsageError(f"--backups {arguments.backups}: how many copies, 0 or more")
     if arguments.backups and arguments.backups >= arguments.workers:
         raise UsageError(
             f"--backups {arguments.backups}: every copy lies on another worker, so this takes --workers "

@@ -12,12 +12,9 @@ from holdfast.core.application import Application
 from holdfast.core.failures import value_text
 from holdfast.core.reference import Reference
 from holdfast.core.steps import Step
+from holdfast.runtime.nondeterminism import HINT
 
 Call = list[str]  # step, key, message, outputs
-HINT = (
-    "a function must depend on nothing but the message, the state and its ctx: not on the clock (ctx.time), chance "
-    "(ctx.random, ctx.uuid()), the order of a set, id() or hash()"
-)
 
 
 class TracedReference(Reference):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 from holdfast.core.connector import RecordReader, Source, is_sink, is_source, partitions_of_sink, remembered_by
 from holdfast.core.errors import ApplicationError
 from holdfast.core.failures import SAMPLE_LETTER
-from holdfast.core.signatures import check_intake, function_name, is_lambda
+from holdfast.core.signatures import check_intake, function_name, is_lambda, shown_class
 from holdfast.core.steps import ErrorRule, Function, Kind, Port, Step
 from holdfast.core.streams import AnySink, OnError, Stream
 
@@ -59,7 +59,7 @@ class Application:
         """Add a source; its records are the stream's messages."""
         if not is_source(source):
             raise ApplicationError(
-                f"application {self.name!r}: {source!r} is not a source; give an object such as "
+                f"application {self.name!r}: {shown_class(source)} is not a source; give an object such as "
                 'hf.sources.TextFile("input.txt")'
             )
         step = self.add(Kind.SOURCE, self._next_name(Kind.SOURCE) if name is None else name, (), on_error=on_error)
@@ -136,7 +136,7 @@ class Application:
         """Let a sink consume a port; the same object is the same step."""
         if not is_sink(sink):
             raise ApplicationError(
-                f"application {self.name!r}: {sink!r} is not a sink; give an object such as "
+                f"application {self.name!r}: {shown_class(sink)} is not a sink; give an object such as "
                 'hf.sinks.JsonLines("output.jsonl")'
             )
         known = self._sink_steps.get(id(sink))

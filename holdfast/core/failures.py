@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from holdfast.core.errors import StoppedError
 
+_NO_COPY = re.compile(r"cannot pickle '.*' object$")  # how Python says that a copy can't be made
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=>)")
 
 
@@ -67,12 +68,14 @@ SAMPLE_LETTER = Failure(Origin("source", "0", 0), "step", "", "ValueError: examp
 
 
 def error_text(error: BaseException) -> str:
-    """`TypeName: text`."""
+    """`TypeName: text`, or the name alone where there is no text."""
     try:
         text = str(error)
     except Exception as failure:  # noqa: BLE001 - a text must be had of any error
         text = f"<str() raised {type(failure).__name__}>"
-    return _writable(f"{type(error).__name__}: {text}")
+    if _NO_COPY.match(text):
+        text += " (messages must be values: docs/writing-applications.md lists them)"
+    return _writable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def value_text(value: object) -> str:

@@ -93,9 +93,10 @@ def _canonical(key: Any, registry: TypeRegistry | None, depth: int) -> bytes:
         if type(key)._member_map_.get(key._name_) is not key:
             raise KeyTypeError(f"{key!r} is not a member of {kind.__qualname__}")
         return b"e" + tag + key._name_.encode("utf-8", "surrogatepass")
+    given = "None" if key is None else f"a {kind.__qualname__}"
+    advice = "; make a tuple of it" if kind is list else ""
     raise KeyTypeError(
-        f"a key can't be a {kind.__qualname__}: "
-        "keys are str, bytes, int, bool, UUID, date, Enum and tuples of these"
+        f"a key can't be {given}: keys are str, bytes, int, bool, UUID, date, Enum and tuples of these{advice}"
     )
 
 

@@ -410,9 +410,11 @@ class Pipeline:
         return fail
 
     def _stop(self, position: Position, failure: Failure, error: Exception) -> None:
+        stopped = failure.stopped()
+        stopped.__cause__ = error  # for --debug: where in the user's function it was
         if self.failures is None:
-            raise StopBeforeError(position, failure.stopped()) from error
-        self.failures.append((position, failure.stopped()))
+            raise StopBeforeError(position, stopped) from error
+        self.failures.append((position, stopped))
 
     def _failure(self, step: Step, error: Exception, key: Any, message: Any, position: Position) -> Failure:
         origin = TIMER_ORIGIN

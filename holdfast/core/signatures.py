@@ -72,6 +72,21 @@ def check_function(step: str, function: Any, *arguments: str, several: bool = Fa
             f"{step}: {_shown_call(function)} can't be called with {_call(arguments)}; "
             f"give a function that takes {_count(len(arguments))}"
         )
+    refuse_hidden_state(step, function)
+
+
+def refuse_hidden_state(step: str, function: Any) -> None:
+    """Refuse a default that calls would share: an empty list is there to be filled, and no checkpoint keeps it."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return
+    for parameter in parameters:
+        if isinstance(parameter.default, _CHANGEABLE) and not parameter.default:
+            raise ApplicationError(
+                f"{step}: {function_name(function)} has the default {parameter.name}={parameter.default!r}, one object "
+                "for all calls, which is lost at a crash; keep what must be kept in the state of a stateful step"
+            )
 
 
 def is_coroutine_function(function: Any) -> bool:
@@ -97,6 +112,7 @@ def check_intake(step: str, function: Any, concurrency: object) -> None:
 def takes_context(step: str, function: Any) -> bool:
     """Whether a stateful function is called as (message, state, ctx) and not as (message, state)."""
     _check_plain(step, function, "(message, state) or (message, state, ctx)")
+    refuse_hidden_state(step, function)
     match accepts(function, 2), accepts(function, 3):
         case False, False:
             raise ApplicationError(
@@ -161,11 +177,26 @@ def _try_factory(step: str, factory: Callable[[], Any], takes_ctx: bool) -> None
         ) from error
     if not takes_ctx and isinstance(first, _UNCHANGEABLE):
         _refuse_unchangeable(step, factory, type(first))
+    _refuse_shared(step, first)
     if first is second and isinstance(first, _CHANGEABLE):
         raise ApplicationError(
             f"{step}: state={function_name(factory)} returns the same {type(first).__name__} every time; "
             "return a new one"
         )
+
+
+def _refuse_shared(step: str, state: Any) -> None:
+    """Refuse a state whose class holds a list or the like for all keys together, unless it is named as a constant."""
+    own = getattr(state, "__dict__", {})
+    for cls in type(state).__mro__[:-1]:
+        annotations = vars(cls).get("__annotations__", {})
+        for name, value in vars(cls).items():
+            is_constant = name.startswith("_") or name.isupper() or "ClassVar" in str(annotations.get(name, ""))
+            if isinstance(value, _CHANGEABLE) and not is_constant and name not in own:
+                raise ApplicationError(
+                    f"{step}: {cls.__name__}.{name} is one {type(value).__name__} for all keys, and no part of their "
+                    f"states; make it in __init__ (dataclass: field(default_factory={type(value).__name__}))"
+                )
 
 
 def _refuse_unchangeable(step: str, factory: Any, kind: type) -> None:
@@ -214,6 +245,11 @@ def _count(number: int) -> str:
 
 def _shown_call(function: Any) -> str:
     return f"{function_name(function)}{inspect.signature(function)}"
+
+
+def shown_class(thing: object) -> str:
+    """The thing in a message; of a class that it is one, for a common slip is to leave out the brackets."""
+    return f"{thing.__name__} is a class, which" if isinstance(thing, type) else repr(thing)
 
 
 def _shown(thing: object) -> str:

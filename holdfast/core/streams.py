@@ -85,6 +85,14 @@ class Stream(_Messages[T_co]):
 
     __slots__ = ()
 
+    if not TYPE_CHECKING:  # a type checker sees by itself that there is no such method
+
+        def stateful(self, *_given: Any, **_named: Any) -> None:
+            """Refused: a state belongs to a key."""
+            raise ApplicationError(
+                f"{self._application.place('stateful')}: a state belongs to a key; put .key_by(…) before .stateful(…)"
+            )
+
     def map(self, function: Callable[[T_co], U], *, on_error: OnError | None = None) -> Stream[U]:
         """Each message becomes what the function returns, None included."""
         return Stream(self._application, self._add(Kind.MAP, function, on_error, keyed=False))

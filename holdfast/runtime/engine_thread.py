@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -20,7 +21,14 @@ from holdfast.connectors.intake import with_intake
 from holdfast.connectors.interface import OpenSink
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
-from holdfast.core.errors import DiskFullError, ProcessingError, StoppedError, StorageError, UsageError
+from holdfast.core.errors import (
+    DiskFullError,
+    NonDeterminismError,
+    ProcessingError,
+    StoppedError,
+    StorageError,
+    UsageError,
+)
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry, collect
@@ -29,8 +37,9 @@ from holdfast.recovery.generation import successor
 from holdfast.runtime.clock import now
 from holdfast.runtime.desk import Desk
 from holdfast.runtime.fingerprint import functions_of
-from holdfast.runtime.ledger import STARTED_FROM, enter, refuse_outputs
+from holdfast.runtime.ledger import STARTED_FROM, Ledger, enter, refuse_missing_folders, refuse_outputs
 from holdfast.runtime.life import Life
+from holdfast.runtime.nondeterminism import BYTES_MAX, explained
 from holdfast.runtime.points import FINISHING, STARTING, Probe
 from holdfast.runtime.state_writer import HINTS
 from holdfast.storage.directory import DataDirectory
@@ -104,8 +113,7 @@ class EngineThread:
         except Exception as error:  # noqa: BLE001 - the main thread reports it, whatever it is
             self.outcome.error = error
         except BaseException as error:  # noqa: BLE001 - a user's function must not end the process unheard
-            self.outcome.error = ProcessingError(f"a function raised {type(error).__name__}: {error}")
-            self.outcome.error.__cause__ = error
+            self.outcome.error = ended_by(error)
         finally:
             self.outcome.seconds = time.monotonic() - started
             self._on_end()
@@ -120,6 +128,7 @@ class EngineThread:
         refuse_inside(options.data, plan.sinks)
         if not options.data.exists():
             refuse_outputs(plan.sources, plan.sinks)
+            refuse_missing_folders(plan.sinks)
         directory = DataDirectory.open(options.data, create=True)
         try:
             options.probe.opened(directory.log)
@@ -128,7 +137,10 @@ class EngineThread:
             bind(plan, registry)
             self.codec = codec_of(registry)
             claim(plan, directory.state.identity().directory)
-            self._live(plan, registry, directory)
+            try:
+                self._live(plan, registry, directory)
+            except NonDeterminismError as error:
+                raise explained(error, self._app, lambda: logged(plan, directory)) from error
         except (StorageError, DiskFullError):
             raise
         except BaseException:
@@ -215,12 +227,33 @@ class EngineThread:
         return end
 
 
+def ended_by(error: BaseException) -> ProcessingError:
+    """What a run ends with where a function would end the process, as sys.exit() does."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    what = f"{last.name} ({place}) raised {type(error).__name__}, which ends a process; raise an error instead"
+    ended = ProcessingError(what)
+    ended.__cause__ = error
+    return ended
+
+
 def refuse_inside(data: Path, sinks: Sequence[Step]) -> None:
     """Outputs don't belong into the data directory: it holds nothing that is not its own."""
     for step in sinks:
         for path in step.sink.paths():
             if Path(path).resolve().is_relative_to(data.resolve()):
                 raise UsageError(f"sink {step.name!r} writes {path}, which lies inside the data directory {data}")
+
+
+def logged(plan: Plan, directory: DataDirectory) -> Iterator[tuple[Step, str, bytes]]:
+    """What the log holds of every partition, up to some size: what is replayed is the beginning of it."""
+    ledger = Ledger.read(directory.state)
+    assert ledger is not None, "something was delivered, by an application that is known"
+    by_name = {step.name: step for step in plan.sources}
+    partitions = [(by_name[source], name) for source, name in ledger.partitions]
+    for epoch in directory.log.read(directory.log.base(), BYTES_MAX):
+        for chunk in epoch.chunks:
+            yield (*partitions[chunk.partition], chunk.raw)
 
 
 def form_generation(state: State) -> int:

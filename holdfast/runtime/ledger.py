@@ -112,6 +112,13 @@ def refuse_outputs(sources: Sequence[Step], sinks: Sequence[Step]) -> None:
     _new_outputs(Ledger(""), sinks, found)
 
 
+def refuse_missing_folders(sinks: Sequence[Step]) -> None:
+    """Raise where an output can't be created on this machine; folders are not made, a misspelt one would be too."""
+    for path in output_paths(sinks):
+        if not Path(path).parent.is_dir():
+            raise UsageError(f"output file {path!r} can't be created: its folder is missing")
+
+
 def describe(step: Step) -> Any:
     """Return what is known of a stateful step's state."""
     return schema.describe(step.state_factory)
@@ -213,6 +220,8 @@ def _new_outputs(ledger: Ledger, sinks: Sequence[Step], found: list[tuple[str, s
                 raise UsageError(f"{path} is an input of source {source!r} and can't be an output as well")
         if path in ledger.outputs:
             continue
+        if Path(path).is_dir():
+            raise UsageError(f"the output {path} is a folder; give the sink the path of a file")
         if Path(path).exists():
             raise OutputExistsError(
                 f"the output file {path} exists and this data directory did not write it; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -18,15 +18,17 @@ from typing import Any, cast
 import trio
 
 from holdfast.core.application import Application
-from holdfast.core.errors import HoldfastError, ProcessingError, UsageError
+from holdfast.core.errors import NonDeterminismError, ProcessingError, UsageError
 from holdfast.core.plan import Plan
+from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.messages import Phase
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
-from holdfast.runtime.engine_thread import adapt, bind, known_types, open_sinks
+from holdfast.runtime.engine_thread import adapt, bind, ended_by, known_types, open_sinks
 from holdfast.runtime.fingerprint import fingerprint
 from holdfast.runtime.member_life import MemberLife
+from holdfast.runtime.nondeterminism import BYTES_MAX, explained
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observation import Observer
 from holdfast.runtime.points import Probe
@@ -95,7 +97,8 @@ class WorkerProcess:
             registry = TypeRegistry(known, cast("dict[str, str]", directory.state.get_meta(HINTS) or {}))
             bind(plan, registry)
             setup = await self._setup()
-            partitions = self._check(plan, setup)
+            partitions = self._partitions = self._check(plan, setup)
+            self._log = directory.partitions()
             settings = replace(options.settings, backups=setup.backups)
             member = Member(plan, [(step.index, name) for step, name in partitions], settings, registry)
             await self._take_part(directory, plan, member, partitions, registry)
@@ -166,7 +169,7 @@ class WorkerProcess:
             life = self._life = MemberLife(
                 member,
                 node=found.directory,
-                log=directory.partitions(),
+                log=self._log,
                 state=directory.state,
                 sources=[(step.source, name) for step, name in partitions],
                 sinks=open_sinks(plan),
@@ -224,6 +227,14 @@ class WorkerProcess:
             await trio.sleep(OBSERVE_SECONDS)
             self._observe()
 
+    def _logged(self) -> Iterator[tuple[Step, str, bytes]]:
+        """What this member's logs hold of their partitions, up to some size."""
+        for partition, (step, name) in enumerate(self._partitions):
+            lineage = self._log.lineages().get(partition)
+            if lineage is not None and lineage.tail > lineage.base.epoch:
+                for entry in self._log.read(partition, lineage.base.epoch, BYTES_MAX):
+                    yield step, name, entry.chunk.raw
+
     def _refused(self, reason: str) -> None:
         self._error = UsageError(f"the coordinator refuses this worker: {reason}")
         assert self._over is not None
@@ -235,10 +246,12 @@ class WorkerProcess:
             end = life.run()
             self.restart = isinstance(end, cluster_effects.Restart)
             life.close()
-        except HoldfastError as error:
-            self._error = error
+        except NonDeterminismError as error:
+            self._error = explained(error, self._app, self._logged)
         except Exception as error:  # noqa: BLE001 - the main thread reports it, whatever it is
             self._error = error
+        except BaseException as error:  # noqa: BLE001 - a user's function must not end the process unheard
+            self._error = ended_by(error)
         finally:
             assert self._over is not None
             try:

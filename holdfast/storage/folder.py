@@ -111,6 +111,8 @@ class Folder:
         try:
             make_folder(path)
             lock = DirectoryLock(path, wait=wait)
+        except (NotADirectoryError, PermissionError) as error:
+            raise UsageError(f"the {kind.what} {path} can't be made or opened: {error.strerror}") from error
         except OSError as error:
             raise write_error(path, error.errno or 0, str(error)) from error
         try:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.command import COUNT, TICKER, append, holdfast, last_line, write, write_lines
 
+CLOCK = COUNT.replace("return word, len(state)", "import time\n    return word, time.time_ns()")
+ADDRESS = COUNT.replace("return word, len(state)", "return word, id(state)")
 RANDOM = COUNT.replace("return word, len(state)", "import random\n    return word, random.random()")
 HASHED = COUNT.replace("return word, len(state)", "return word, hash(word) % 1000")
 SET_ORDER = COUNT.replace("return line.split()", "return list(set(line.split()))")
@@ -52,7 +54,11 @@ def test_verify_finds_an_application_identical_and_leaves_nothing_behind(text: s
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("text", [RANDOM, HASHED, SET_ORDER], ids=["chance", "hash", "order of a set"])
+@pytest.mark.parametrize(
+    "text",
+    [CLOCK, RANDOM, ADDRESS, HASHED, SET_ORDER],
+    ids=["clock", "chance", "address", "hash", "order of a set"],
+)
 def test_verify_names_the_step_that_is_not_deterministic(text: str, tmp_path: Path) -> None:
     write(tmp_path, text)
     write_lines(tmp_path, 100)

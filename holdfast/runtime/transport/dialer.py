@@ -90,7 +90,8 @@ async def call(
 def _text(error: OSError) -> str:
     """What went wrong; trio tries several addresses of a host and says only that all failed."""
     causes = getattr(error.__cause__, "exceptions", [error])
-    return "; ".join(sorted({cause.strerror or str(cause) for cause in causes}))
+    known = {os.strerror(cause.errno) if (cause.errno or 0) > 0 else cause.strerror or str(cause) for cause in causes}
+    return "; ".join(sorted(known))
 
 
 async def keep_calling(
