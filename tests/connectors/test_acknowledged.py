@@ -89,11 +89,11 @@ class Numbers:
 
 
 class AsyncNumbers(Numbers):
-    async def read(self, partition: str, offset: Any) -> AsyncIterator[tuple[int, int]]:  # type: ignore[override]
+    async def read(self, partition: str, offset: Any) -> AsyncIterator[tuple[int, int]]:
         for item in super().read(partition, offset):
             yield item
 
-    async def acknowledge(self, partition: str, offset: Any) -> None:  # type: ignore[override]
+    async def acknowledge(self, partition: str, offset: Any) -> None:
         self.told.append((partition, offset))
 
 
