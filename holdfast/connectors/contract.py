@@ -76,6 +76,7 @@ class UserSource:
         self._name = f"source {type(source).__name__}"
         self._frames = ValueFrames()
         self.live = is_live(source)
+        self.acknowledges = _has(source, ("acknowledge",))
 
     @cached_property
     def _loop(self) -> EventLoop:
@@ -111,11 +112,17 @@ class UserSource:
 
     def acknowledge(self, partition: str, offset: object) -> None:
         """Tell the user's source, if it wants to know, that what lies before the offset is durable."""
-        function = getattr(self._source, "acknowledge", None)
         image, _ended = _resume_point(offset)
-        if function is None or image is None:
+        if not self.acknowledges or image is None:
             return
-        self._loop.submit(function, partition, self._frames.value(image)).result()
+        try:
+            self._loop.submit(self._source.acknowledge, partition, self._frames.value(image)).result()
+        except HoldfastError:
+            raise
+        except Exception as error:
+            raise ProcessingError(
+                f"{self._name}: acknowledge() raised {type(error).__name__}: {error}, partition {partition!r}"
+            ) from error
 
     def user_offset(self, offset: object) -> object:
         """The offset as the user's source gave it; None at the start."""

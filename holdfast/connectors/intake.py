@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from holdfast.connectors.calls import Calls
 from holdfast.connectors.interface import Block, OpenSource, Reader
-from holdfast.core.connector import Undecodable
+from holdfast.core.connector import Undecodable, acknowledges, never_ends
 from holdfast.core.errors import HoldfastError, ProcessingError
 from holdfast.core.failures import error_text, value_text
 from holdfast.core.types import TypeRegistry
@@ -40,6 +40,8 @@ class WithIntake:
     ) -> None:
         self.source: Any = source
         self.live = source.live
+        self.acknowledges = acknowledges(source)
+        self.endless = never_ends(source)
         self.name = name
         self.stops = stops
         self.calls = Calls(function, concurrency, f"holdfast-intake-{name}")
@@ -57,6 +59,9 @@ class WithIntake:
     def open(self, partition: str, offset: object | None) -> Reader:
         reader: Reader = self.source.open(partition, offset)
         return LiveReader(self, reader) if self.live else FiniteReader(self, reader)
+
+    def acknowledge(self, partition: str, offset: object) -> None:
+        self.source.acknowledge(partition, offset)
 
     def cut(self, raw: bytes, start: int, size: int) -> int:
         return cut_images(raw, start, size, together=1)

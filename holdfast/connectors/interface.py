@@ -45,7 +45,11 @@ class Reader(Protocol):
 
 
 class OpenSource(Protocol):
-    """The reading half of a source."""
+    """The reading half of a source.
+
+    It may say `acknowledges = True` and have `acknowledge(partition, offset)`: then it is told, in a thread beside the
+    reading, what is durable; and `endless = True`: it goes on behind the end that another source of its name had met.
+    """
 
     live: bool  # records arrive over time: ordered by their logged epoch
 

@@ -42,7 +42,7 @@ class LineFiles:
         self.paths = tuple(checked_path(path) for path in paths)
         self.encoding = checked_encoding(encoding)
         self._times = None if time is None else RecordTimes(time)
-        self.live = bool(follow)
+        self.live = self.endless = bool(follow)
 
     def bind(self, registry: TypeRegistry) -> None:
         """Lines hold no values, so no types are needed."""

@@ -17,6 +17,7 @@ import msgpack
 
 from holdfast.connectors.contract import UserSource, as_source
 from holdfast.connectors.interface import OpenSource, Reader
+from holdfast.core.errors import HoldfastError
 from holdfast.core.types import TypeRegistry
 
 # Offsets after which reading is tried to go on; of a longer partition that many, evenly chosen.
@@ -60,6 +61,7 @@ class SourceCheck:
         assert any(whole.values()), "the source gave no record: check it over data that has some"
         for name in names:
             self._resumes(name, whole[name])
+            self._is_told(name, whole[name])
         self._keeps_partitions_apart(names, whole)
 
     def _made(self) -> Any:
@@ -89,7 +91,7 @@ class SourceCheck:
         offset = whole[count - 1].offset
         source = self._made()
         if isinstance(source, UserSource):
-            source.acknowledge(name, offset)
+            self._tell(source, name, whole[count - 1])
         missing = len(whole) - count
         if not missing and source.live:
             return  # it waits for what comes next
@@ -99,6 +101,29 @@ class SourceCheck:
             f"{place} it gave {self._texts(rest)}, but {self._texts(expected)} follows"
         )
         assert rest == expected, f"{place} it gave the right records with other offsets than before"
+
+    def _is_told(self, name: str, whole: list[Given]) -> None:
+        """As in a run: beside the reading, sometimes late, and again from the start of the next life."""
+        source = self._made()
+        if not isinstance(source, UserSource) or not source.acknowledges or not whole:
+            return
+        reading = Reading(source, name, None, self._seconds)
+        found: list[Given] = []
+        try:
+            while len(found) < len(whole):
+                found += reading.take(1)
+                self._tell(source, name, found[-1])
+                self._tell(source, name, found[len(found) // 2])
+        finally:
+            reading.close()
+        assert found == whole, f"partition {name!r} gave other records while it was told what is durable"
+        self._tell(self._made(), name, whole[-1])
+
+    def _tell(self, source: UserSource, name: str, given: Given) -> None:
+        try:
+            source.acknowledge(name, given.offset)
+        except HoldfastError as error:
+            raise AssertionError(str(error)) from error
 
     def _keeps_partitions_apart(self, names: list[str], whole: dict[str, list[Given]]) -> None:
         source = self._made()

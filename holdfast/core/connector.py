@@ -96,6 +96,16 @@ def is_live(source: Any) -> bool:
     return bool(getattr(source, "live", True))
 
 
+def acknowledges(source: Any) -> bool:
+    """Whether the source is to be told what is durable."""
+    return getattr(source, "acknowledges", False) is True
+
+
+def never_ends(source: Any) -> bool:
+    """Whether more may come of a partition at any time, also where a former source of this name had ended it."""
+    return getattr(source, "endless", False) is True
+
+
 def remembered_by(source: Any) -> int | None:
     """Of how many messages the ids are remembered, by a source whose records may be `Sent`; None for all others."""
     remembered = getattr(source, "remembered", None)

@@ -21,6 +21,7 @@ from holdfast.connectors.intake import with_intake
 from holdfast.connectors.interface import OpenSink
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
+from holdfast.core.connector import never_ends
 from holdfast.core.errors import (
     DiskFullError,
     NonDeterminismError,
@@ -201,7 +202,7 @@ class EngineThread:
 
     def _note_start(self, state: State, record: Record | None) -> None:
         """Before anything changes: from here on what lies behind the checkpoint may be delivered."""
-        if record is None or record.ended:
+        if record is None or (record.ended and not any(never_ends(step.source) for step in self._app.sources)):
             return
         if state.get_meta(STARTED_FROM) != record.checkpoint:
             state.put_meta(STARTED_FROM, record.checkpoint)

@@ -16,7 +16,7 @@ from typing import Any
 import xxhash
 
 from holdfast.core.application import Application
-from holdfast.core.connector import partitions_of_sink, remembered_by
+from holdfast.core.connector import is_live, partitions_of_sink, remembered_by
 from holdfast.core.steps import Kind, Step
 
 Fingerprint = dict[str, str]
@@ -87,7 +87,8 @@ def _edges(app: Application) -> Iterator[str]:
         rule = step.on_error.index if isinstance(step.on_error, Step) else step.on_error
         remembered = remembered_by(step.source)  # other ids might be known again in a replay
         bound = "" if remembered is None else f" remembers {remembered}"
-        yield f"{step.kind.value} {name} {[tuple(port) for port in step.upstream]} {rule}{bound}"
+        live = " live" if step.kind is Kind.SOURCE and is_live(step.source) else ""  # it decides the order of records
+        yield f"{step.kind.value} {name} {[tuple(port) for port in step.upstream]} {rule}{bound}{live}"
 
 
 def _digest(text: str) -> str:

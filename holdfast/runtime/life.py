@@ -17,6 +17,7 @@ from typing import Any
 from holdfast.connectors.interface import OpenSink, OpenSource
 from holdfast.core.epochs import Epoch
 from holdfast.core.types import TypeRegistry
+from holdfast.runtime.acknowledger import Acknowledger
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.desk import Desk, Knock
@@ -68,6 +69,7 @@ class Life:
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._log_writer = LogWriter(log, self.inbox.put, probe)
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
+        self._acknowledger = Acknowledger(sources, self.inbox.put)
         self._intakes: dict[int, Intake] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._happened: deque[Any] = (
@@ -87,6 +89,7 @@ class Life:
             effects.ReadSource: self._read_source,
             effects.AppendLog: self._append_log,
             effects.Acknowledge: self._acknowledge,
+            effects.TellSource: lambda order: self._acknowledger.tell(order.partition, order.offset),
             effects.Answer: self._answer,
             effects.OpenSink: self._open_sink,
             effects.Deliver: self._deliver,
@@ -128,6 +131,7 @@ class Life:
         self._state_writer.close()
         for delivery in self._deliveries.values():
             delivery.close()
+        self._acknowledger.close()
 
     def raise_late(self) -> None:
         """After `close`: raise what went wrong in a thread when the machine had ended already."""
@@ -135,6 +139,8 @@ class Life:
             late = self.inbox.get_nowait()
             if isinstance(late, BaseException):
                 raise late
+        if self._acknowledger.failure is not None:
+            raise self._acknowledger.failure
 
     def finish(self) -> None:
         """All is written: nothing may stand behind the last output. What this life did not open is looked at now."""

@@ -16,6 +16,7 @@ from typing import Any
 from holdfast.connectors.interface import OpenSink, OpenSource
 from holdfast.core.errors import HoldfastError, OutputHeldError
 from holdfast.core.types import TypeRegistry
+from holdfast.runtime.acknowledger import Acknowledger
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.held import WaitingDelivery
@@ -78,6 +79,7 @@ class MemberLife:
         self._report = report
         self._log_writer = MemberLogWriter(log, self.inbox.put)
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
+        self._acknowledger = Acknowledger(sources, self.inbox.put)
         self._intakes: dict[int, Intake] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._happened: deque[Any] = deque()  # events that came about here; handled before the inbox
@@ -95,6 +97,7 @@ class MemberLife:
             cluster_effects.ReadCursor: self._read_cursor,
             cluster_effects.PrepareCheckpoint: self._prepare,
             cluster_effects.Restart: self._finish,
+            effects.TellSource: lambda order: self._acknowledger.tell(order.partition, order.offset),
             effects.ReadChunks: self._read_chunks,
             effects.OpenSource: self._open_source,
             effects.ReadSource: self._read_source,
@@ -135,6 +138,9 @@ class MemberLife:
         self._close_edges()
         self._log_writer.close()
         self._state_writer.close()
+        self._acknowledger.close()
+        if self._acknowledger.failure is not None:
+            raise self._acknowledger.failure
 
     # --- events
 

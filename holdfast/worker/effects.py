@@ -58,6 +58,14 @@ class Acknowledge:
 
 
 @dataclass(frozen=True, slots=True)
+class TellSource:
+    """Of this partition all that lies before the offset is durable: its source may be told. No answer."""
+
+    partition: int
+    offset: object
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """These records are applied, and this is what they sent through reply steps; also ordered of replayed epochs."""
 
@@ -178,6 +186,7 @@ Effect = (
     | ReadSource
     | AppendLog
     | Acknowledge
+    | TellSource
     | Answer
     | OpenSink
     | Deliver

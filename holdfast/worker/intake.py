@@ -8,7 +8,7 @@ Durability and order of work are decided elsewhere (progress, apply).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from holdfast.core.epochs import Chunk, Epoch
@@ -42,9 +42,14 @@ class Intake:
         *,
         live: bool,
         times: Callable[[int, bytes], int | None],
+        endless: Container[int] = (),
     ) -> None:
-        """`times` gives the greatest record time of a block, or None where the source has no times of its own."""
+        """`times` gives the greatest record time of a block, or None where the source has no times of its own.
+
+        Partitions that are `endless` have not ended, whatever was logged of them.
+        """
         self.settings = settings
+        self.endless = endless
         self.live = live
         self.times = times
         self.partitions = [Partition(index) for index in range(count)]
@@ -60,7 +65,8 @@ class Intake:
     def restore(self, partition: int, number: int, offset: object, *, ended: bool, clock: int) -> None:
         """As a checkpoint or a logged chunk left it."""
         own = self.partitions[partition]
-        own.number, own.offset, own.ended, own.clock = number, offset, ended, clock
+        own.number, own.offset, own.clock = number, offset, clock
+        own.ended = ended and partition not in self.endless
 
     def begin_after(self, record: Record) -> None:
         """The next epoch is the one after the checkpoint's."""

@@ -35,6 +35,7 @@ from holdfast.worker.returning import Returning
 from holdfast.worker.settings import Settings as Settings
 from holdfast.worker.statistics import Statistics as Statistics
 from holdfast.worker.statistics import statistics_of
+from holdfast.worker.telling import Telling, endless, wanting
 from holdfast.worker.wake import Wake
 from holdfast.worker.work import Work
 
@@ -60,7 +61,10 @@ class Worker:
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
         self.folding = Folding(cached, registry)
         self.returning = Returning(books, renamed, registry, settings, self.folding)
-        self.intake = Intake(len(partitions), settings, live=plan.live, times=self.pipeline.block_time)
+        sources = [source for source, _ in partitions]
+        times = self.pipeline.block_time
+        self.intake = Intake(len(partitions), settings, live=plan.live, times=times, endless=endless(plan, sources))
+        self.telling = Telling(wanting(plan, sources))
         self.apply = Apply(self.pipeline, live=plan.live, slice_records=settings.slice_records)
         self.delivery = Delivery(len(plan.sink_partitions))
         self.checkpoints = Checkpoints(books, self.sink_names, registry, settings, self.folding)
@@ -157,8 +161,8 @@ class Worker:
             self.checkpoints.restore(returning.record)
             self.apply.begin_after(returning.record)
             self.intake.begin_after(returning.record)
-            if returning.record.ended and returning.tail == returning.epoch:
-                return self._finish(None, ended=True)
+            if returning.record.ended and returning.tail == returning.epoch and self.intake.has_ended:
+                return [*self._tell_offsets(), *self._finish(None, ended=True)]
         self.running = True
         return [*self.delivery.open(returning.epoch), *returning.ask()]
 
@@ -179,13 +183,20 @@ class Worker:
         assert event.epoch <= self.intake.closed, "the log has synced what it was never given"
         before = self.progress.durable
         self.progress.advance(SELF, durable=event.epoch)
-        return [
+        acknowledged = [
             Acknowledge(chunk.partition, chunk.first + chunk.count)
             for epoch in self.logged
             if before < epoch.number <= event.epoch
             for chunk in epoch.chunks
             if chunk.partition in self.pipeline.senders
         ]
+        return [*acknowledged, *self.telling.upto(event.epoch)]
+
+    def _tell_offsets(self) -> list[Effect]:
+        """Every start says it again: the process may have been killed before it did."""
+        for own in self.intake.partitions:
+            self.telling.stands(own.index, self.intake.closed, own.offset)
+        return [*self.telling.upto(self.intake.closed)]
 
     def _delivered(self, event: events.Delivered) -> list[Effect]:
         self.delivery.acknowledged(event.sink, event.last)
@@ -221,7 +232,9 @@ class Worker:
             return []
         if not self.returning.is_over:
             return [] if self.logged else self.returning.ask()
-        effects: list[Effect] = [] if self.intake.opened or self.stopping else self.intake.open()
+        effects: list[Effect] = []
+        if not self.intake.opened and not self.stopping:
+            effects += [*self.intake.open(), *self._tell_offsets()]
         while self._may_close():
             if self.intake.is_ready:
                 epoch = self.intake.cut(self.now)
@@ -230,6 +243,7 @@ class Worker:
             else:
                 break
             self.logged.append(epoch)
+            self.telling.logged(epoch.number, epoch.chunks)
             effects.append(AppendLog(epoch))
             effects += self.intake.ask() if self._may_close() else []
         if self._may_close():

@@ -7,14 +7,16 @@ Which epoch is closed when is decided by the parent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field, replace
 
 from holdfast.core.epochs import Chunk, Cursor, LogEntry
+from holdfast.core.pipeline import Pipeline
 from holdfast.core.turns import ROUND
 from holdfast.worker.effects import Effect, OpenSource, ReadSource
 from holdfast.worker.events import SourceRead
 from holdfast.worker.settings import Settings
+from holdfast.worker.telling import Telling, endless, wanting
 
 
 @dataclass(slots=True)
@@ -30,9 +32,22 @@ class OwnPartition:
 class Parts:
     """The own partitions of one member in one generation."""
 
-    def __init__(self, settings: Settings, *, live: bool, times: Callable[[int, bytes], int | None]) -> None:
-        """`times` gives the greatest record time of a block, or None where the source has no times of its own."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        live: bool,
+        times: Callable[[int, bytes], int | None],
+        telling: Telling | None = None,
+        endless: Container[int] = (),
+    ) -> None:
+        """`times` gives the greatest record time of a block, or None where the source has no times of its own.
+
+        Partitions that are `endless` have not ended, whatever was logged of them.
+        """
         self.settings = settings
+        self.telling = telling or Telling(())
+        self.endless = endless
         self.live = live
         self.times = times
         self.partitions: dict[int, OwnPartition] = {}
@@ -43,12 +58,18 @@ class Parts:
 
     def begin(self, cursors: Iterable[tuple[int, Cursor]]) -> None:
         """The own partitions, where they stand at the generation's cut."""
-        self.partitions = {index: OwnPartition(index, cursor) for index, cursor in cursors}
+        for index, cursor in cursors:
+            self.partitions[index] = OwnPartition(index, self._going_on(index, cursor))
+            self.telling.stands(index, cursor.epoch, cursor.offset)
+
+    def _going_on(self, index: int, cursor: Cursor) -> Cursor:
+        return replace(cursor, ended=False) if cursor.ended and index in self.endless else cursor
 
     def replayed(self, entry: LogEntry) -> None:
         """An entry of the log is part of an epoch again."""
         own = self.partitions[entry.chunk.partition]
-        own.cursor = own.cursor.after(entry)
+        own.cursor = self._going_on(own.index, own.cursor.after(entry))
+        self.telling.logged(entry.epoch, [entry.chunk])
 
     @property
     def unended(self) -> list[OwnPartition]:
@@ -134,6 +155,7 @@ class Parts:
         clock = max(own.cursor.clock, now if time is None else time)
         chunk = Chunk(own.index, own.cursor.number, event.count, clock, event.offset, event.ended, event.raw)
         entry = LogEntry(epoch, generation, clock, chunk)
+        self.telling.logged(epoch, [chunk])
         own.cursor = own.cursor.after(entry)
         return entry
 
@@ -145,3 +167,11 @@ class Parts:
         entry = LogEntry(epoch, generation, now, chunk)
         own.cursor = cursor.after(entry)
         return entry
+
+
+def parts_of(pipeline: Pipeline, settings: Settings) -> Parts:
+    """The partitions of a pipeline's application, before any of them is a member's own."""
+    plan, sources = pipeline.plan, [source for source, _ in pipeline.partitions]
+    telling = Telling(wanting(plan, sources))
+    times = pipeline.block_time
+    return Parts(settings, live=plan.live, times=times, telling=telling, endless=endless(plan, sources))

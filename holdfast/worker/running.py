@@ -31,7 +31,7 @@ from holdfast.worker.effects import Effect, TakeToken
 from holdfast.worker.flow import Flow
 from holdfast.worker.holding import Holding
 from holdfast.worker.logs import Logs
-from holdfast.worker.parts import Parts
+from holdfast.worker.parts import parts_of
 from holdfast.worker.replay import Replay
 from holdfast.worker.settings import Settings
 from holdfast.worker.stages import OpenEpoch, Stages
@@ -69,7 +69,7 @@ class Running:
         self.dues: dict[str, int | None] = {}
         self.logs = Logs(formation, self.node, standing.kept, standing.lineages, bytes_max=settings.replay_bytes)
         self.replay = Replay(formation.cut, formation.level, self.logs.own, settings.replay_bytes)
-        self.parts = Parts(settings, live=self.live, times=stages.pipeline.block_time)
+        self.parts = parts_of(stages.pipeline, settings)
         self.cuts = Cuts(formation.cut, len(self.plan.sink_partitions), standing.tokens, standing.time)
         self.delivery = Delivery(len(self.plan.sink_partitions))
         self.own_sinks = [s for s, owner in enumerate(formation.layout.sinks) if owner == self.node]
@@ -291,7 +291,7 @@ class Running:
         self.now = now
         if self.is_halted:
             return []
-        orders = self._close()
+        orders: Orders = [*self._close(), *self.parts.telling.upto(self.progress.durable)]
         if ticked:
             self._work()
         self.flow.collect()

@@ -16,7 +16,7 @@ from holdfast import sources
 from holdfast.connectors.interface import Block, Reader
 from holdfast.core.errors import InputChangedError
 from tests.cli.command import append, holdfast, last_line, running
-from tests.connectors.killing import Killing, count_lines, finish, wait_until
+from tests.connectors.killing import Killing, count_lines, ended_cleanly, finish, wait_until
 
 LINES = 3000
 APP = """
@@ -211,3 +211,43 @@ def test_a_file_that_is_rotated_away_ends_the_run_with_one_line(tmp_path: Path) 
 
     assert process.returncode == 4
     assert "moved, removed or replaced" in last_line(stderr)
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2", "--backups", "1")], ids=["one worker", "cluster"])
+def test_a_finished_run_that_is_told_to_follow_reads_what_was_appended_since(
+    workers: tuple[str, ...], tmp_path: Path
+) -> None:
+    source, output = tmp_path / "input.txt", tmp_path / "output.jsonl"
+    (tmp_path / "app.py").write_text(APP.replace(", follow=True", ""))
+    source.write_text("".join(f"{number:05}\n" for number in range(500)))
+    finished = holdfast(tmp_path, "run", "app.py", *workers)
+    assert finished.returncode == 0, finished.stderr
+    append(source, "".join(f"{number:05}\n" for number in range(500, 700)))
+    again = holdfast(tmp_path, "run", "app.py", *workers)
+    assert again.returncode == 0, again.stderr
+    assert count_lines(output)() == 500, "without `follow` a finished run does nothing"
+
+    (tmp_path / "app.py").write_text(APP)
+    for upto in (700, 900):  # started twice, killed in between
+        with running(tmp_path, "run", "app.py", *workers) as process:
+            wait_until(lambda: count_lines(output)() >= upto, process)  # noqa: B023 - it ends within this turn
+            append(source, "".join(f"{number:05}\n" for number in range(upto, upto + 200)))
+            process.kill()
+            process.wait()
+    with running(tmp_path, "run", "app.py", *workers) as process:
+        wait_until(lambda: count_lines(output)() >= 1100, process)
+        ended_cleanly(process)
+
+    assert output.read_text() == "".join(f'["{number:05}",{number + 1}]\n' for number in range(1100))
+
+
+def test_following_may_not_begin_while_there_is_work_to_be_done_again(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP.replace(", follow=True", ""))
+    (tmp_path / "input.txt").write_text("one\ntwo\n")
+    assert holdfast(tmp_path, "run", "app.py", HOLDFAST_KILL="between-apply-and-delivery:1").returncode < 0
+    (tmp_path / "app.py").write_text(APP)
+
+    done = holdfast(tmp_path, "run", "app.py")
+
+    assert done.returncode == 4
+    assert "the order of the steps" in last_line(done.stderr)

@@ -28,6 +28,7 @@ from holdfast.worker import events as has
 from holdfast.worker.member import Member
 from holdfast.worker.settings import Settings
 from tests.worker.cluster_disk import Disk, PartitionLog
+from tests.worker.drive import told_count
 
 STEPS_MAX = 400_000
 
@@ -77,8 +78,22 @@ class Process:
                 for number in range(first, first + count):
                     told = self.cluster.answers.setdefault((partition, number), answers.get(number))
                     assert told == answers.get(number), "a record is answered otherwise than before"
+            case do.TellSource():
+                self._tell_source(order)
             case _:
                 self.channels.setdefault(channel_of(order), deque()).append(order)
+
+    def _tell_source(self, order: do.TellSource) -> None:
+        """What came behind the generation's cut stands on the disk of every holder of the partition's log."""
+        formation, own = self.member.formation, self.disk.logs[order.partition]
+        assert formation is not None
+        known = own.cursor(max(formation.cut, own.base.epoch)).number
+        for node in formation.layout.partitions[order.partition].all:
+            disk = self.cluster.disks.get(node)
+            if disk is not None and told_count(order) > known:
+                logged = disk.logs[order.partition].cursor(1 << 60).number
+                assert told_count(order) <= logged, "a source was told of what is not durable at every holder"
+        self.cluster.told[order.partition] = max(told_count(order), self.cluster.told.get(order.partition, 0))
 
     def _quiesce(self) -> None:
         """Some of what was ordered is still done, in the order of each channel; nobody hears of it."""
@@ -208,6 +223,7 @@ class Cluster:
         self.stores: deque[Any] = deque()
         self.finish: bids.Finish | None = None
         self.kills = 0
+        self.told: dict[int, int] = {}  # partition -> records of it that its source was told are durable, at most
         self.paused: set[str] = set()  # processes that stand still, and know nothing of it
         self.start_coordinator()
         for node in self.disks:

@@ -76,6 +76,7 @@ class Driver:
         self.stops: list[int] = []  # events after which each of the first lives is asked to stop
         self.lives = 0
         self.orders: list[do.Effect] = []  # of the last life, as the machine gave them
+        self.told: dict[int, int] = {}  # partition -> records of it that its source was told are durable, last
 
     def partitions(self) -> list[tuple[int, str]]:
         found = []
@@ -155,17 +156,23 @@ class Life:
             if isinstance(order, do.Acknowledge | do.Answer):
                 self._tell_senders(order)
                 continue
+            if isinstance(order, do.TellSource):
+                assert told_count(order) <= self._logged(order.partition), "a source was told of what is not durable"
+                self.driver.told[order.partition] = told_count(order)
+                continue
             name = channel_of(order)
             self.channels.setdefault(name, deque()).append(order)
             self.turns.append(name)
         return None
 
+    def _logged(self, partition: int) -> int:
+        return sum(count for row in self.driver.disk.rows for index, count, *_ in row.parts if index == partition)
+
     def _tell_senders(self, order: do.Acknowledge | do.Answer) -> None:
         """Only what is on the disk may be told, and never two things of one record."""
         disk = self.driver.disk
-        logged = sum(count for row in disk.rows for index, count, *_ in row.parts if index == order.partition)
         upto = order.upto if isinstance(order, do.Acknowledge) else order.first + order.count
-        assert upto <= logged, "a sender was told of what is not durable"
+        assert upto <= self._logged(order.partition), "a sender was told of what is not durable"
         if isinstance(order, do.Answer):
             for number in range(order.first, upto):
                 answer = order.answers.get(number)
@@ -285,6 +292,12 @@ class Life:
             else:
                 assert number == len(outputs) + 1
                 outputs.append(value)
+
+
+def told_count(order: do.TellSource) -> int:
+    """How many records lie before an offset of a Memory source."""
+    count: Any = order.offset
+    return int(count[0])
 
 
 def channel_of(order: Any) -> str:

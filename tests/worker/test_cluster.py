@@ -46,6 +46,13 @@ def check_random_app(seed: int) -> None:
     error = trial.run()
 
     judge(trial, error, Reference(prepare(case.build(), strict=strict, live=live)), case.inputs)
+    if error is None:
+        logged: dict[int, int] = {}
+        for row in trial.cluster.epoch_table():
+            for partition, count, *_ in row.parts:
+                logged[partition] = logged.get(partition, 0) + count
+        told = trial.cluster.told
+        assert {p: told.get(p, 0) for p in logged} == logged, "in the end a source is told of all that it gave"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -47,6 +47,8 @@ def prepare(app: Application, *, strict: bool, live: tuple[bool, ...]) -> Applic
     if strict:
         for step in app.steps:
             step.on_error = "stop"
+    for step in app.sources:
+        step.source.acknowledges = True  # the drivers look at what it is told
     for step, is_live in zip(app.sources, live, strict=False):
         if is_live:
             step.source = Live(step.source)
@@ -77,8 +79,18 @@ def check(seed: int) -> None:
     assert identical(outputs_of(driver), expected)
     if stopped is None:
         assert ended
+        assert driver.told == {n: count for n, count in records_of(driver).items() if count or n in driver.told}
         assert entities_on_disk(driver.disk, registry) == entities_of(reference, app, registry)
         check_that_nothing_follows(driver)
+
+
+def records_of(driver: Driver) -> dict[int, int]:
+    """How many records were logged, by number of the partition."""
+    counts = dict.fromkeys(range(len(driver.partitions())), 0)
+    for row in driver.disk.rows:
+        for partition, count, *_ in row.parts:
+            counts[partition] += count
+    return counts
 
 
 def check_that_nothing_follows(driver: Driver) -> None:
