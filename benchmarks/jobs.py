@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import filecmp
-import itertools
 import json
-import os
-import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks import inputs
+from benchmarks import clusters, inputs
 from benchmarks.measure import ROOT, Child, FailedError, Usage, plain_command, run_command
+from benchmarks.sizes import Record, Sizes
+from benchmarks.watching import delays, last, lines_with_times, running
 
-Record = dict[str, Any]
 MIB = 1 << 20
-POLL_SECONDS = 0.0001  # how often the outside reader of the latency job looks; part of what it measures
-START_SECONDS_MAX = 120.0  # a program that has shown nothing by then never will
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    words: int
-    market: int
-    rounds: int
-    latency_seconds: int
-    ask_seconds: int
-    idle_seconds: int
-    restart_entities: int
-    keys: int
-    key_entities: int
-    keys_in_memory: int
-
-
-FULL = Sizes(6_000_000, 3_000_000, 5, 20, 10, 10, 1_000_000, 10_000_000, 5_000_000, 500_000)
-QUICK = Sizes(1_000_000, 200_000, 3, 5, 3, 5, 100_000, 1_000_000, 500_000, 50_000)
 
 
 def word_count(folder: Path, sizes: Sizes) -> Iterator[Record]:
@@ -83,20 +58,7 @@ def _against_plain(name: str, source: Path, items: int, rounds: int, folder: Pat
 
 def latency(folder: Path, sizes: Sizes) -> Iterator[Record]:
     """From the yield in the source to the line in the output file, as another process sees it appear."""
-    output = folder / "ticks.jsonl"
-    environment = {"OUTPUT": str(output), "RATE": "1000", "SECONDS": str(sizes.latency_seconds)}
-    with _running("ticks", folder, environment) as child:
-        seen = list(_lines_with_times(output, 1000 * sizes.latency_seconds, child))
-    # The first tenth warms up files, caches and the interpreter.
-    delays = sorted((at - int(line)) / 1e6 for line, at in seen[len(seen) // 10 :])
-    yield {
-        "what": "latency at 1,000 messages/s",
-        "p50_ms": delays[len(delays) // 2],
-        "p99_ms": delays[len(delays) * 99 // 100],
-        "p999_ms": delays[len(delays) * 999 // 1000],
-        "max_ms": delays[-1],
-        "messages": len(delays),
-    }
+    yield delays(folder, sizes.latency_seconds, "latency at 1,000 messages/s")
 
 
 def ask(folder: Path, sizes: Sizes) -> Iterator[Record]:
@@ -124,8 +86,8 @@ def idle(folder: Path, sizes: Sizes) -> Iterator[Record]:
     """CPU of a worker whose source gives nothing, after it has settled."""
     output = folder / "idle.jsonl"
     environment = {"OUTPUT": str(output), "RATE": "0", "SECONDS": str(10 * sizes.idle_seconds)}
-    with _running("ticks", folder, environment) as child:
-        next(_lines_with_times(output, 1, child))
+    with running("ticks", folder, environment) as child:
+        next(lines_with_times(output, 1, child))
         time.sleep(3)
         before = child.cpu_seconds()
         time.sleep(sizes.idle_seconds)
@@ -137,17 +99,17 @@ def cold_start(folder: Path, sizes: Sizes) -> Iterator[Record]:
     """A start after a kill with all entities in the checkpoint and as many messages behind it."""
     entities, output = sizes.restart_entities, folder / "restart.jsonl"
     environment = {"OUTPUT": str(output), "STEPS": str(folder), "ENTITIES": str(entities)}
-    with _running("restart", folder, environment) as child:
-        _last(_lines_with_times(output, entities, child))
+    with running("restart", folder, environment) as child:
+        last(lines_with_times(output, entities, child))
         time.sleep(5)  # a checkpoint that covers them all is complete by now
         (folder / "hold").touch()
         (folder / "second").touch()
-        _last(_lines_with_times(output, 2 * entities, child))
+        last(lines_with_times(output, 2 * entities, child))
     (folder / "hold").unlink()
     (folder / "third").touch()
     started = time.perf_counter()
-    with _running("restart", folder, environment) as child:
-        _last(_lines_with_times(output, 2 * entities + 1, child))
+    with running("restart", folder, environment) as child:
+        last(lines_with_times(output, 2 * entities + 1, child))
         seconds = time.perf_counter() - started
         memory = child.anonymous_bytes_max
     yield {
@@ -190,53 +152,5 @@ JOBS: dict[str, Callable[[Path, Sizes], Iterator[Record]]] = {
     "idle": idle,
     "cold-start": cold_start,
     "larger-than-memory": larger_than_memory,
+    **clusters.JOBS,
 }
-
-
-@contextmanager
-def _running(application: str, folder: Path, environment: dict[str, str]) -> Iterator[Child]:
-    """An application that is killed at the end: what it would do when stopped is not what is measured."""
-    child = Child.start(run_command(application, folder / f"{application}-data"), folder, environment)
-    try:
-        yield child
-    finally:
-        child.process.kill()
-        child.wait(expected=(0, -signal.SIGKILL))
-
-
-def _lines_with_times(path: Path, count: int, child: Child) -> Iterator[tuple[bytes, int]]:
-    """The first `count` lines of a growing file, each with the moment at which this process saw it."""
-    deadline = time.monotonic() + START_SECONDS_MAX
-    while not path.exists():
-        _check_alive(child, deadline)
-    rest, given = b"", 0
-    with path.open("rb", buffering=0) as file:
-        for looks in itertools.count():
-            block = file.read(MIB)
-            now = time.perf_counter_ns()
-            if not block:
-                # A look costs a system call; whether the child still lives is asked less often.
-                if looks % 100 == 0:
-                    _check_alive(child, deadline)
-                time.sleep(POLL_SECONDS)
-                continue
-            deadline = time.monotonic() + START_SECONDS_MAX
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines[: count - given]:
-                yield line, now
-            given += len(lines)
-            if given >= count:
-                return
-
-
-def _check_alive(child: Child, deadline: float) -> None:
-    child.sample()
-    ended = os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    if ended or time.monotonic() > deadline:
-        text = child.errors.read_text(encoding="utf-8", errors="replace")
-        raise FailedError(f"{child.process.args!r} gave no more output:\n{text}")
-
-
-def _last(lines: Iterator[tuple[bytes, int]]) -> None:
-    for _ in lines:
-        pass

@@ -54,16 +54,21 @@ class Child:
     def sample(self) -> None:
         self.anonymous_bytes_max = max(self.anonymous_bytes_max, anonymous_bytes(self.process.pid))
 
-    def wait(self, *, until: Callable[[], bool] = lambda: False, expected: tuple[int, ...] = (0,)) -> Usage:
-        """Sample the program until it ends; kill it once `until` says so."""
+    def wait(
+        self,
+        *,
+        look: Callable[[], None] = lambda: None,
+        every: float = SAMPLE_SECONDS,
+        expected: tuple[int, ...] = (0,),
+    ) -> Usage:
+        """Sample the program until it ends, and look at what it does."""
         while True:
             process, status, usage = os.wait4(self.process.pid, os.WNOHANG)
             if process:
                 break
             self.sample()
-            if until():
-                self.process.kill()
-            time.sleep(SAMPLE_SECONDS)
+            look()
+            time.sleep(every)
         # Popen must not wait for a process that is gone.
         self.process.returncode = os.waitstatus_to_exitcode(status)
         if self.process.returncode not in expected:
@@ -73,9 +78,35 @@ class Child:
         return Usage(wall, usage.ru_utime + usage.ru_stime, self.anonymous_bytes_max)
 
     def cpu_seconds(self) -> float:
-        """What the program has used so far; it must be running."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """What the program and all that it has started have used so far; it must be running."""
+        return sum(map(_cpu_seconds, [self.process.pid, *descendants(self.process.pid)]))
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        if fields := _stat(int(path.parent.name)):
+            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found, waiting = [], [process]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        found += new
+        waiting += new
+    return found
+
+
+def _cpu_seconds(process: int) -> float:
+    """Of a process and of its children that have ended."""
+    return sum(map(int, _stat(process)[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(process: int) -> list[str]:
+    """From the state on; nothing of a process that has just ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def anonymous_bytes(process: int) -> int:
@@ -88,9 +119,10 @@ def anonymous_bytes(process: int) -> int:
     return next((int(kibibytes) * 1024 for _, kibibytes, _ in found), 0)
 
 
-def run_command(application: str, data: Path) -> list[str | Path]:
+def run_command(application: str, data: Path, *, workers: int = 1, backups: int = 0) -> list[str | Path]:
     place = f"{APPLICATIONS / application}.py:app"
-    return [sys.executable, "-m", "holdfast", "run", place, "--data", data]
+    several = ["--workers", str(workers), "--backups", str(backups)] if workers > 1 else []
+    return [sys.executable, "-m", "holdfast", "run", place, "--data", data, *several]
 
 
 def plain_command(program: str, source: Path, target: Path) -> list[str | Path]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import holdfast
-from benchmarks.jobs import FULL, JOBS, QUICK, Record
+from benchmarks.jobs import JOBS
 from benchmarks.measure import FailedError
+from benchmarks.sizes import FULL, QUICK, Record
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("holdfast", "lmdb", "msgpack", "msgspec", "trio", "xxhash")
@@ -26,6 +27,10 @@ COLUMNS = (
     ("x plain CPU", "cpu_ratio", "{:.2f}"),
     ("(min", "cpu_ratio_min", "{:.2f}"),
     ("max)", "cpu_ratio_max", "{:.2f}"),
+    ("x 1 worker", "worker_ratio", "{:.2f}"),
+    ("(least", "worker_ratio_min", "{:.2f}"),
+    ("most)", "worker_ratio_max", "{:.2f}"),
+    ("x its CPU", "worker_cpu_ratio", "{:.2f}"),
     ("CPU s/M", "cpu_seconds_per_million", "{:.2f}"),
     ("items/s", "items_per_second", "{:,.0f}"),
     ("p50 ms", "p50_ms", "{:.2f}"),

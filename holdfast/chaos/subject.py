@@ -67,6 +67,7 @@ class SimulatedSink:
         self._registry = TypeRegistry()
         if columns:
             self.encode_column = self._encode_column
+            self.encode_each = self._encode_each
 
     def bind(self, registry: TypeRegistry) -> None:
         """Take the application's value types."""
@@ -84,6 +85,11 @@ class SimulatedSink:
         if not set(map(type, values)) <= ATOMS:
             return None
         return b"".join(map(self.image, values)) if self.kind == "file" else values
+
+    def _encode_each(self, values: list[Any]) -> Any:
+        if not set(map(type, values)) <= ATOMS:
+            return None
+        return list(map(self.image, values)) if self.kind == "file" else values
 
 
 class Build:

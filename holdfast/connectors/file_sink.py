@@ -143,6 +143,16 @@ def text_lines(values: list[Any]) -> bytes | None:
         return None
 
 
+def each_text_line(values: list[Any]) -> list[bytes] | None:
+    """The same, line by line."""
+    if not set(map(type, values)) <= {str}:
+        return None
+    try:
+        return [f"{value}\n".encode() for value in values]
+    except UnicodeEncodeError:
+        return None
+
+
 class TextFile(FileSink):
     r"""Writes each output, a str, and "\n" to the file, as UTF-8.
 
@@ -155,6 +165,9 @@ class TextFile(FileSink):
 
     def encode_column(self, values: list[Any], /) -> bytes | None:
         return text_lines(values)
+
+    def encode_each(self, values: list[Any], /) -> list[bytes] | None:
+        return each_text_line(values)
 
 
 class JsonLines(FileSink):
@@ -169,3 +182,6 @@ class JsonLines(FileSink):
 
     def encode_column(self, values: list[Any], /) -> bytes | None:
         return json_text.json_lines(values)
+
+    def encode_each(self, values: list[Any], /) -> list[bytes] | None:
+        return json_text.each_json_line(values)

@@ -54,6 +54,12 @@ def json_lines(values: list[Any]) -> bytes | None:
         return None
 
 
+def each_json_line(values: list[Any]) -> list[bytes] | None:
+    """The same, line by line. (Line breaks inside a value are escaped, so only ends of lines are found.)"""
+    lines = json_lines(values)
+    return None if lines is None else lines.splitlines(keepends=True)
+
+
 def _is_column_with_floats(values: list[Any]) -> bool:
     inner = list(chain.from_iterable(values)) if _TUPLE.issuperset(map(type, values)) else values
     if not _PLAIN_OR_FLOAT.issuperset(map(type, inner)):

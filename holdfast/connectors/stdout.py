@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from holdfast.connectors.file_sink import text_line, text_lines
+from holdfast.connectors.file_sink import each_text_line, text_line, text_lines
 from holdfast.connectors.file_writer import failure
 from holdfast.core.types import TypeRegistry
 
@@ -25,6 +25,9 @@ class Stdout:
 
     def encode_column(self, values: list[Any], /) -> bytes | None:
         return text_lines(values)
+
+    def encode_each(self, values: list[Any], /) -> list[bytes] | None:
+        return each_text_line(values)
 
     def paths(self) -> list[str]:
         return []

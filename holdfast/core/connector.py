@@ -51,9 +51,10 @@ class Source(Protocol[Record_co]):
 
 
 class Sink(Protocol[Value_contra]):
-    """A sink as the core sees it. A sink may also have `encode_column(values) -> list | None`, a fast way for
-    many; and `partitions` (int) with `partition_of(value) -> int` and `by`, the user's function that this asks, if
-    each of its partitions is a sequence of outputs of its own."""
+    """A sink as the core sees it. A sink may also have `encode_column(values) -> list | bytes | None`, a fast way for
+    many, and `encode_each(values) -> list | None`, one that leaves them apart; and `partitions` (int) with
+    `partition_of(value) -> int` and `by`, the user's function that this asks, if each of its partitions is a sequence
+    of outputs of its own."""
 
     def encode(self, value: Value_contra, /) -> object:
         """One output as it will be written; raises for what this sink cannot write."""

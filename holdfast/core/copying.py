@@ -41,7 +41,7 @@ def copy_value(value: T) -> T:
     if kind in ATOMS:
         return value
     try:
-        copied: T = _COPIERS[kind](value)
+        copied: T = COPIERS[kind](value)
     except RecursionError:
         raise ValueTypeError(f"a {kind.__qualname__} is nested too deep, or contains itself") from None
     return copied
@@ -63,7 +63,7 @@ def _copy_parts(values: Iterable[Any]) -> list[Any]:
     copied = []
     for value in values:
         kind = type(value)
-        copied.append(value if kind in ATOMS else _COPIERS[kind](value))
+        copied.append(value if kind in ATOMS else COPIERS[kind](value))
     return copied
 
 
@@ -179,7 +179,8 @@ def _is_frozen(cls: type) -> bool:
     return parameters is not None and parameters.frozen and not caches
 
 
-_COPIERS: Final[dict[type, Copier]] = _Copiers(
+# What copies a value that is no atom, by exact type.
+COPIERS: Final[dict[type, Copier]] = _Copiers(
     {
         **dict.fromkeys(ATOMS, _itself),
         list: _copy_list,

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from holdfast.core import keys
 from holdfast.core.context import Context
-from holdfast.core.copying import copy_value
+from holdfast.core.copying import ATOMS, COPIERS, copy_value
 from holdfast.core.errors import ValueTypeError
 
 CLEAN: Final = -1
@@ -170,7 +170,12 @@ class Book:
             self.early.add(entity, copied=True)
         if self.undo is not None:
             timers = dict(entity.timers) if self.timed else None  # type: ignore[attr-defined]
-            self.undo.append((entity, (_copy_state(entity), timers)))
+            state = entity.state
+            try:  # not by way of `_copy_state`: this is half of what a backup costs
+                saved = state if type(state) in ATOMS else COPIERS[type(state)](state)
+            except Exception:  # noqa: BLE001 - it is met again, and said, there
+                saved = _copy_state(entity)
+            self.undo.append((entity, (saved, timers)))
         entity.mark = self.interval
         self.dirty.append(entity)
 

@@ -22,11 +22,15 @@ LEARN: Final = 64  # outputs that must all have been fit for columns before colu
 class Outlet:
     """One sink's outputs of the slice in hand, by feeder, and of the epoch so far."""
 
-    def __init__(self, step: Step, sink: Any, feeders: list[int], *, at_once: bool) -> None:
+    def __init__(
+        self, step: Step, sink: Any, feeders: list[int], *, at_once: bool, one_by_one: bool = False
+    ) -> None:
+        """With `one_by_one` outputs stay apart, because another member's come between them."""
         self.step = step
         self.columns = {feeder: Column() for feeder in feeders}
         self.encode: Callable[[Any], object] = sink.encode
-        self.encode_column: Callable[[list[Any]], Any] | None = getattr(sink, "encode_column", None)
+        many = "encode_each" if one_by_one else "encode_column"
+        self.encode_column: Callable[[list[Any]], Any] | None = getattr(sink, many, None)
         self.partition_of: Callable[[Any], int] | None = None
         partitions = partitions_of_sink(sink)
         if partitions is not None:
@@ -93,6 +97,14 @@ class Outlet:
             self.counts[partition] += len(own)
         self.clear()
         return True
+
+    def encoded(self, values: list[Any]) -> list[Any] | None:
+        """What the outlet was given, output by output, as it is sent to another member; None as in `collect`."""
+        if not self.by_column:
+            return values
+        assert self.encode_column is not None
+        found: list[Any] | None = self.encode_column(values)
+        return found
 
     def clear(self) -> None:
         """Drop the slice's outputs."""

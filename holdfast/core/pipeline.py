@@ -29,7 +29,7 @@ from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, error_text, va
 from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
 from holdfast.core.outlets import Outlet
 from holdfast.core.plan import SOURCES, Plan, Segment
-from holdfast.core.positions import TIMER, Column, Position, in_order
+from holdfast.core.positions import TIMER, Column, Position, in_order, number_base
 from holdfast.core.replies import Replies
 from holdfast.core.segments import NotPlainError, SegmentWriter
 from holdfast.core.senders import REPEAT, Senders
@@ -73,7 +73,7 @@ class Pipeline:
     ) -> None:
         """`partitions` gives, for each partition of the cluster, (source step, name of the partition).
 
-        What is exchanged between members is merged by position, output by output.
+        What is exchanged between members is merged by position, output by output; where numbers suffice, by those.
         """
         self.plan = plan
         sources = [source for source, _ in partitions]
@@ -82,7 +82,10 @@ class Pipeline:
         self.registry = registry
         self.careful = careful
         self.entities_in_memory = entities_in_memory
-        self.track = exchanged or plan.needs_positions or any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
+        names_places = any(plan.steps[i].kind is Kind.STATEFUL for i in careful)
+        self.numbered = exchanged and plan.numbers_suffice and not names_places
+        self.count = 0  # of messages that got a number since `begin_epoch`
+        self.track = (exchanged and not self.numbered) or plan.needs_positions or names_places
         self.failures: list[tuple[Position, StoppedError]] | None = None  # where they are noted and stop nothing
         self.examined: set[int] = set()  # stateful steps of which an entity was encoded
         self.skipped: Counter[int] = Counter()
@@ -91,9 +94,13 @@ class Pipeline:
         self.books = {step.index: self._book(step) for step in plan.stateful}
         self.columns = {step.index: {f: Column() for f in plan.feeders[step.index]} for step in plan.stateful}
         self.outlets = {
-            s.index: Outlet(s, plan.connector(s), plan.feeders[s.index], at_once=exchanged or s.index in careful)
+            s.index: Outlet(
+                *(s, plan.connector(s), plan.feeders[s.index]), at_once=s.index in careful, one_by_one=exchanged
+            )
             for s in plan.sinks
         }
+        every = [*self.columns.values(), *(outlet.columns for outlet in self.outlets.values())]
+        self.first_columns = [columns[SOURCES] for columns in every if SOURCES in columns]
         self.contexts = {s.index: self._context(s) for s in plan.stateful if s.takes_ctx or s.on_timer is not None}
         self.copy = Copier(registry).copy
         self.replies = Replies(codec_of(registry).encode)
@@ -153,6 +160,7 @@ class Pipeline:
                     self._function(self._source_of(part), careful=False)(
                         part.records, part.turn, part.partition, part.first
                     )
+                    self._number(part)
                 return
             except NotPlainError:
                 self.drop_slice()
@@ -166,6 +174,17 @@ class Pipeline:
         self.careful_slices -= 1
         for part in parts:
             self._function(self._source_of(part), careful=True)(part.records, part.turn, part.partition, part.first)
+            self._number(part)
+
+    def _number(self, part: Part) -> None:
+        """Number what a part gave, in the order of positions."""
+        if not self.numbered:
+            return
+        base = number_base(part.turn, part.partition, len(self.partitions))
+        for column in self.first_columns:
+            start, new = base + self.count, len(column.messages) - len(column.positions)
+            column.positions.extend(range(start, start + new))
+            self.count += new
 
     def apply(self, step: Step, column: Column, turn: Turn | None) -> None:
         """A stateful step's messages, and its timers where `turn` begins, through its segment."""
@@ -209,6 +228,10 @@ class Pipeline:
         self.replies.collect()
         for senders in self.sender_steps.values():
             senders.settle(self.replies.of)
+        self.learn()
+
+    def learn(self) -> None:
+        """Outlets whose outputs are fit for columns take them as columns from now on."""
         if any(outlet.has_learned for outlet in self.outlets.values()):
             for outlet in self.outlets.values():
                 outlet.by_column = outlet.by_column or outlet.has_learned
@@ -298,7 +321,11 @@ class Pipeline:
         function = self.functions.get((step.index, careful))
         if function is None:
             segment = next(s for s in self.plan.segments if s.entry is step)
-            writer = SegmentWriter(self.plan, segment, careful=careful, track=self.track, bulk=self.bulk)
+            numbered = self.numbered and step.kind is Kind.STATEFUL
+            track = self.track or numbered
+            writer = SegmentWriter(
+                self.plan, segment, careful=careful, track=track, bulk=self.bulk, numbered=numbered
+            )
             function = self.functions[step.index, careful] = writer.compile(self._environment(segment))
         return function
 

@@ -30,6 +30,8 @@ class Segment:
     feeder: int  # SOURCES, or the index of the stateful step
     reached: Counter[int] = field(default_factory=Counter)  # steps behind the entry -> on how many ways
     inlets: set[int] = field(default_factory=set)
+    has_flat_map: bool = False
+    leads_on: bool = False  # to a stateful step
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,15 @@ class Plan:
         """Whether positions must be made real although one worker runs everything."""
         return self.merges or self.uses_context or self.replies
 
+    @property
+    def numbers_suffice(self) -> bool:
+        """Whether members can merge by one number a message, given behind the sources, instead of by whole positions.
+
+        All that a message causes shares its number. That is enough in front of a sink, where it stands together anyway;
+        messages of one number for several keys would part, and not find back into their order.
+        """
+        return not self.needs_positions and not any(map(_fans_out, self.segments))
+
     def connector(self, step: Step) -> Any:
         """The source or sink of this step, as it is to be used here."""
         return self._connectors.get(step.index, step.source if step.kind is Kind.SOURCE else step.sink)
@@ -107,6 +118,8 @@ class Plan:
             for output in range(len(step.consumers)):
                 for consumer in self.consumers(step, output):
                     segment.reached[consumer.index] += 1
+                    segment.has_flat_map |= consumer.kind is Kind.FLAT_MAP
+                    segment.leads_on |= consumer.kind is Kind.STATEFUL
                     if consumer.kind in (Kind.STATEFUL, Kind.SINK):
                         segment.inlets.add(consumer.index)
                         self._add_dead_letters(consumer, segment, only_sinks=True)
@@ -118,3 +131,10 @@ class Plan:
         """Where this step's failures go is an inlet of the segment that calls it; a sink's encode is called here."""
         if isinstance(step.on_error, Step) and not (only_sinks and step.kind is not Kind.SINK):
             segment.inlets.add(step.on_error.index)
+
+
+def _fans_out(segment: Segment) -> bool:
+    """Whether one message of a stateful step may become several in front of another one."""
+    if segment.entry.kind is not Kind.STATEFUL or not segment.leads_on:
+        return False
+    return segment.entry.is_generator or segment.has_flat_map or max(segment.reached.values()) > 1

@@ -4,6 +4,7 @@ A position is a tuple: (turn, partition, number, *path) for what a record caused
 key, timer's name, *path) for what a timer caused. TIMER sorts before every partition, so a turn's timers come before
 its records. Tuples compare lexicographically; two positions of one inlet never are equal and never of mixed types at
 one place, because they part at the latest where their message became several.
+Where `Plan.numbers_suffice`, an int stands for each in its order: `number_base(turn, partition)` and a count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from typing import Any, Final, TypeAlias
 Position: TypeAlias = tuple[Any, ...]
 
 TIMER: Final = -1
+NUMBER_BITS: Final = 32  # of the count: messages that one member's sources give in one epoch
+
+
+def number_base(turn: int, partition: int, partitions: int) -> int:
+    """What is added to the count of messages, so that numbers sort as (turn, partition, count)."""
+    return (turn * partitions + partition) << NUMBER_BITS
 
 
 class Column:
@@ -23,7 +30,7 @@ class Column:
     def __init__(self) -> None:
         self.keys: list[Any] = []
         self.messages: list[Any] = []
-        self.positions: list[Position] = []
+        self.positions: list[Any] = []  # positions, or the numbers that stand for them
 
     def clear(self) -> None:
         """Forget the contents; the lists stay the same objects, because segments hold their methods."""

@@ -6,7 +6,8 @@ fast, which assumes that nothing raises, and careful, where every call is guarde
 returned and its entity is as before if it raises. An exception in the fast form makes the caller do the work again in
 the careful form, so both must have the same effects when nothing raises.
 Order: statements stand depth-first, so outputs reach each inlet in the order of positions. Variables `p` hold
-positions (turn, partition, number, *path), real only where somebody compares or names them.
+positions (turn, partition, number, *path), real only where somebody compares or names them; `numbered`, the number that
+stands for one (`Plan.numbers_suffice`), which outputs pass on as it is.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ class SegmentWriter:
     """Writes the source text of one segment."""
 
     def __init__(
-        self, plan: Plan, segment: Segment, *, careful: bool, track: bool, bulk: bool = True
+        self, plan: Plan, segment: Segment, *, careful: bool, track: bool, bulk: bool = True, numbered: bool = False
     ) -> None:
         self.plan = plan
         self.segment = segment
         self.careful = careful
         self.track = track
         self.positions = track or careful
+        self.numbered = numbered
         self.bulk = bulk
         self.lines: list[str] = []
         self.depth = 1
@@ -273,14 +275,15 @@ class SegmentWriter:
     def _held_outputs(self, *, settles: bool) -> None:
         if settles:
             self._line("if ctx.changed: settle(e)")
-        if self.positions:
+        deeper = self.positions and not self.numbered
+        if deeper:
             self._line("for i, x in enumerate(r[0]):")
             self._line("    q = p + (i,) if r[1] else p")
         else:
             self._line("for x in r[0]:")
         self.depth += 1
         self.loops += 1
-        self._emit(self.segment.entry, 0, "x", None, "q" if self.positions else None)
+        self._emit(self.segment.entry, 0, "x", None, "q" if deeper else "p" if self.positions else None)
         self.loops -= 1
         self.depth -= 1
 
@@ -311,7 +314,7 @@ class SegmentWriter:
         else:
             for ordinal, consumer in enumerate(consumers):
                 own, place = m, p
-                if p is not None:
+                if p is not None and not self.numbered:
                     place = self._variable("p")
                     self._line(f"{place} = {p} + ({ordinal},)")
                 if not self._only_encodes(consumer) and ordinal + 1 < len(consumers):
@@ -410,13 +413,14 @@ class SegmentWriter:
             self._line(call)
         self._line(f"if {r} is not None:")
         self.depth += 1
-        self._line(f"for {i}, {x} in enumerate({r}):" if self.positions else f"for {x} in {r}:")
+        deeper = self.positions and not self.numbered
+        self._line(f"for {i}, {x} in enumerate({r}):" if deeper else f"for {x} in {r}:")
         self.depth += 1
         self.loops += 1
         if not self.careful:
             self._copy_for(step, x)
         place = p
-        if self.positions:
+        if deeper:
             place = self._variable("p")
             self._line(f"{place} = {p} + ({i},)")
         self._emit(step, 0, x, k, place)

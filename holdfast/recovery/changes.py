@@ -77,11 +77,14 @@ def planned(kept: Kept, roster: Roster, statuses: Sequence[Status], around: Circ
     joining = newcomers(formation, roster, away)
     if any(around.now - roster.workers[node].since >= around.join_ms for node in joining):
         return f"{nodes(joining)} to join"
-    going = sorted(away & places(formation.target or formation.layout))
+    # Asked at every event: most often nobody is to go, and looking through all ranges would cost what all else does.
+    going = sorted(away & places(formation.target or formation.layout)) if away else []
     if going:
         return f"{nodes(going)} to be relieved"
     if is_prepared(formation, statuses) and serves(kept.checkpoint, formation):
         return "whoever lacked something has got it"
+    if not away:
+        return None
     idle = sorted(away & {member.node for member in formation.members} - places(formation.layout))
     return f"{nodes(idle)} to go, holding nothing any more" if idle else None
 

@@ -1,8 +1,8 @@
 """Columns between members: what one feeder gave in one epoch for one inlet, as bytes.
 
 A packed column is the msgpack array [forms, keys, messages, positions, strays]; `forms` says in which form each of the
-three stands. The plain forms (all str, all int, all bytes; positions of one length) are lists that are read and checked
-in C; whatever does not fit one is packed as a column of values (core.columns). Where messages are their own keys they
+three stands. The plain forms (all str, all int, all bytes; positions of one length, or numbers in place of positions)
+are lists that are read and checked in C; whatever does not fit one is packed as a column of values (core.columns). Where messages are their own keys they
 stand once. `strays` are the modules of classes that a peer may not find by their names alone.
 Invariant: unpack_column(pack_column(column)) gives the same keys, messages and positions, of the same types and in the
 same order; other bytes are a `FrameError`, or a column that can be merged and takes at most some hundred times their
@@ -12,6 +12,7 @@ Not here: which keys go to which member (routes), merging (core.positions).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
@@ -49,6 +50,7 @@ class Form(IntEnum):
     MESSAGES = 5  # keys: the messages themselves
     PLACES = 6  # positions: place by place, a list each, or one number where it is the same for all
     FLAT = 7  # positions: their lengths, and the numbers of all
+    NUMBERS = 8  # positions: a number for each, eight bytes long
 
 
 _TYPES: Final[dict[Form, Any]] = {
@@ -60,10 +62,11 @@ _TYPES: Final[dict[Form, Any]] = {
     Form.MESSAGES: None,
     Form.PLACES: Annotated[list[int | list[int]], Meta(max_length=_LENGTH_MAX)],
     Form.FLAT: tuple[list[int], list[int]],
+    Form.NUMBERS: bytes,
 }
 _KEY_FORMS: Final = (Form.NONE, Form.MESSAGES, Form.STRINGS, Form.INTS, Form.VALUES)
 _MESSAGE_FORMS: Final = (Form.STRINGS, Form.INTS, Form.BYTES, Form.VALUES)
-_POSITION_FORMS: Final = (Form.PLACES, Form.FLAT, Form.VALUES)
+_POSITION_FORMS: Final = (Form.PLACES, Form.FLAT, Form.NUMBERS, Form.VALUES)
 _PLAIN: Final = {str: Form.STRINGS, int: Form.INTS, bytes: Form.BYTES}
 _TUPLE_ONLY: Final = frozenset({tuple})
 _KEY_TYPES: Final = frozenset({str, int, bytes})
@@ -89,12 +92,17 @@ def pack_column(column: Column, registry: TypeRegistry) -> bytes:
         return _pack((key_form, form, position_form), keys, messages, plain_positions, registry)
     except (OverflowError, UnicodeEncodeError):
         # Numbers beyond 64 bits and lone surrogates are values as well; only they are not plain.
-        forms = (Form.VALUES if keys else Form.NONE, Form.VALUES, Form.VALUES)
-        return _pack(forms, keys, messages, positions, registry)
+        if position_form is not Form.NUMBERS:
+            position_form, plain_positions = Form.VALUES, positions
+        forms = (Form.VALUES if keys else Form.NONE, Form.VALUES, position_form)
+        return _pack(forms, keys, messages, plain_positions, registry)
 
 
-def unpack_column(packed: bytes | memoryview, registry: TypeRegistry) -> Column:
-    """What `pack_column` was given; FrameError if the bytes are not of it, or this application lacks a class."""
+def unpack_column(packed: bytes | memoryview, registry: TypeRegistry, *, numbered: bool = False) -> Column:
+    """What `pack_column` was given; FrameError if the bytes are not of it, or this application lacks a class.
+
+    `numbered` says whether numbers stand for positions: the two can't be merged with each other.
+    """
     if len(packed) < 5 or bytes(packed[:2]) != b"\x95\x93":
         raise FrameError("a malformed frame: this is no column")
     key_form, form, position_form = packed[2], packed[3], packed[4]
@@ -116,6 +124,8 @@ def unpack_column(packed: bytes | memoryview, registry: TypeRegistry) -> Column:
         column.keys = _values(keys, registry)
     elif key_form != Form.NONE:
         column.keys = keys
+    if column.messages and (position_form == Form.NUMBERS) != numbered:
+        raise FrameError("a malformed frame: numbers instead of positions, or the other way round")
     column.positions = _positions(position_form, positions, len(column.messages), registry)
     _check(column, key_form)
     return column
@@ -126,8 +136,10 @@ def _form_of(things: Sequence[Any]) -> Form:
     return _PLAIN.get(kinds.pop(), Form.VALUES) if len(kinds) == 1 else Form.VALUES
 
 
-def _plain_positions(positions: list[Position]) -> tuple[Form, Any]:
+def _plain_positions(positions: list[Any]) -> tuple[Form, Any]:
     """Positions of records hold nothing but ints, those of timers a key and a name as well."""
+    if positions and type(positions[0]) is int:
+        return Form.NUMBERS, struct.pack(f"<{len(positions)}q", *positions)
     try:
         places = [_same(numbers) for numbers in zip(*positions, strict=True)]
     except ValueError:  # they differ in length
@@ -179,12 +191,16 @@ def _values(packed: bytes, registry: TypeRegistry) -> list[Any]:
         raise FrameError(f"a column can't be read: {error}") from error
 
 
-def _positions(form: int, packed: Any, count: int, registry: TypeRegistry) -> list[Position]:
+def _positions(form: int, packed: Any, count: int, registry: TypeRegistry) -> list[Any]:
     if form == Form.PLACES:
         places = [place if type(place) is list else [place] * count for place in packed]
         if len(places) < _LENGTH_MIN or set(map(len, places)) != {count} or TIMER in places[1]:
             raise FrameError("a malformed frame: places that make no positions")
         return list(zip(*places, strict=True))
+    if form == Form.NUMBERS:
+        if len(packed) != 8 * count:
+            raise FrameError("a malformed frame: numbers that are not as many as messages")
+        return list(struct.unpack(f"<{count}q", packed))
     if form == Form.FLAT:
         lengths, flat = packed
         if min(lengths, default=_LENGTH_MIN) < _LENGTH_MIN or sum(lengths) != len(flat):

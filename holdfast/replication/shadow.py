@@ -8,9 +8,9 @@ makes it the new base and drops everything later.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import repeat
+from typing import Any, NamedTuple
 
 from holdfast.core.images import unpack
 from holdfast.core.types import TypeRegistry
@@ -18,8 +18,7 @@ from holdfast.core.types import TypeRegistry
 Place = tuple[str, Any]  # step, lookup key
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """One entity as a backup has it."""
 
     state: Any
@@ -50,9 +49,8 @@ class Shadow:
         entities = self.entities.setdefault(images.step, {})
         for lookup in images.removed:
             entities.pop(lookup, None)
-        timers: Sequence[dict[str, int] | None] = images.timers or [None] * len(images.keys)
-        for lookup, state, own in zip(images.keys, images.states, timers, strict=True):
-            entities[lookup] = Image(state, own)
+        timers: Iterable[dict[str, int] | None] = images.timers or repeat(None, len(images.keys))
+        entities.update(zip(images.keys, map(Image._make, zip(images.states, timers, strict=True)), strict=True))
 
     def take(self, primary: str, cut: int, chunks: tuple[bytes, ...]) -> None:
         """An update set."""

@@ -53,6 +53,12 @@ class CapturedSink:
             return encoded
         return b"".join(map(self._as_bytes, encoded))
 
+    def encode_each(self, column: list[Any], /) -> list[bytes] | None:
+        """The bytes of many outputs, one by one."""
+        many = getattr(self._sink, "encode_each", None)
+        encoded: list[bytes] | None = None if many is None else many(column)
+        return encoded
+
     def paths(self) -> list[str]:
         return [str(self.path_of(number)) for number in range(self.partitions)] if self.partitions else [self._path]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final
 
 from holdfast.core.entities import Book, Rows, Undo
@@ -90,24 +91,20 @@ class Holding:
         # Also where no backups are wanted, a range on its way to another member has one.
         if not any(self.holders[number].backups for number in self.primaries):
             return {(): rows}
+        of = [holders.backups for holders in self.holders]
+        if len({of[number] for number in self.primaries}) == 1:
+            return {of[self.primaries[0]]: rows}
+        kept = [of[number] for number in self.routes.ranges_of(rows.keys, step)]
+        removed = [of[number] for number in self.routes.ranges_of(rows.removed, step)]
         found: dict[Backups, Rows] = {}
-        holders, range_of = self.holders, self.routes.of_step(step)
-
-        def of(lookup: Any) -> Rows:
-            backups = holders[range_of(lookup)].backups
-            own = found.get(backups)
-            if own is None:
-                own = found[backups] = Rows(timed=rows.timers is not None)
-            return own
-
-        for index, (lookup, state) in enumerate(zip(rows.keys, rows.states, strict=True)):
-            own = of(lookup)
-            own.keys.append(lookup)
-            own.states.append(state)
-            if rows.timers is not None and own.timers is not None:
-                own.timers.append(rows.timers[index])
-        for lookup in rows.removed:
-            of(lookup).removed.append(lookup)
+        for backups in dict.fromkeys([*kept, *removed]):
+            own = found[backups] = Rows(timed=rows.timers is not None)
+            chosen = [other == backups for other in kept]
+            own.keys = list(compress(rows.keys, chosen))
+            own.states = list(compress(rows.states, chosen))
+            if rows.timers is not None:
+                own.timers = list(compress(rows.timers, chosen))
+            own.removed = list(compress(rows.removed, [other == backups for other in removed]))
         return found
 
     def _pack(self, step: str, rows: Rows) -> bytes:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from holdfast.core.epochs import Epoch, LogEntry
 from holdfast.core.outlets import by_partition
-from holdfast.core.pipeline import Pipeline
+from holdfast.core.pipeline import Pipeline, ReturnNeededError
 from holdfast.core.plan import SOURCES
 from holdfast.core.positions import TIMER, Column
 from holdfast.core.steps import Kind, Step
@@ -27,6 +28,7 @@ from holdfast.worker.apply import Again
 from holdfast.worker.keeping import Given, Keeping
 
 Outgoing = list[tuple[str, Message]]  # (to which node, what)
+PIECE_MESSAGES: Final = 4096  # of a step, applied at a time: locality, as with the slices of a source
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Stages:
             decoded.append(DecodedChunk(chunk.partition, chunk.first, records, times, chunk.time))
         turns = list(turns_of(decoded, live=self.live, clocks=self.clocks, time=0)) if decoded else []
         times_of = [(t.number, p, time) for t in turns for p, time in t.part_times.items()] if self._needs_times else []
+        self.pipeline.count = 0
         again = Again(self.pipeline, Epoch(epoch.number, 0, 0, tuple(chunks)))
         given: dict[int, Column] = {}
         for parts in self._slices(epoch, turns):
@@ -160,10 +163,9 @@ class Stages:
             step = self.plan.stateful[epoch.next_step]
             if not epoch.exchange.has_all(self.plan.feeders[step.index]):
                 return outgoing
-            self._apply(epoch, step)
-            epoch.next_step += 1
             given: dict[int, Column] = {}
-            self._take(step.index, given)
+            self._apply(epoch, step, given)
+            epoch.next_step += 1
             outgoing += self._deal_out(epoch, step.index, given, None)
         if not epoch.applied and self.keeping.may_settle(epoch.exchange):
             self._settle(epoch)
@@ -206,12 +208,13 @@ class Stages:
             times[number, TIMER] = turn_time
             epoch.turns.append(Turn(number, [], {}, turn_time))
 
-    def _apply(self, epoch: OpenEpoch, step: Step) -> None:
-        registry = self.pipeline.registry
-        column = epoch.exchange.gather(step.index, lambda packed: unpack_column(packed, registry))
+    def _apply(self, epoch: OpenEpoch, step: Step, given: dict[int, Column]) -> None:
+        column = epoch.exchange.gather(step.index, self._unpack)
         assert epoch.turns is not None
         if step.on_timer is None:
-            self.pipeline.apply(step, column, None)
+            for piece in _pieces(column):
+                self.pipeline.apply(step, piece, None)
+                self._take(step.index, given)
             return
         for turn in epoch.turns:
             end = 0
@@ -220,6 +223,10 @@ class Stages:
             now, column = _split_at(column, end)
             self.pipeline.apply(step, now, turn if self._fires(epoch.number, turn.number) else None)
         assert not column.messages, "messages of no turn"
+        self._take(step.index, given)
+
+    def _unpack(self, packed: bytes) -> Column:
+        return unpack_column(packed, self.pipeline.registry, numbered=self.pipeline.numbered)
 
     def _fires(self, epoch: int, turn: int) -> bool:
         """Whether the timers of a turn lie between `skip` and `limit`."""
@@ -232,16 +239,21 @@ class Stages:
 
     def _take(self, feeder: int, given: dict[int, Column]) -> None:
         """Move what the pipeline's columns hold of this feeder behind what was taken before."""
+        outlets = self.pipeline.outlets
         inlets = [(index, columns) for index, columns in self.pipeline.columns.items() if feeder in columns]
-        inlets += [(i, o.columns) for i, o in self.pipeline.outlets.items() if feeder in o.columns]
+        inlets += [(i, o.columns) for i, o in outlets.items() if feeder in o.columns]
         for index, columns in inlets:
             column = columns[feeder]
             if column.messages:
                 own = given.setdefault(index, Column())
                 own.keys += column.keys
-                own.messages += column.messages
+                messages = outlets[index].encoded(column.messages) if index in outlets else column.messages
+                if messages is None:
+                    raise ReturnNeededError(index)
+                own.messages += messages
                 own.positions += column.positions
             column.clear()
+        self.pipeline.learn()
         if self.plan.replies:
             replies, own = self.keeping.take(feeder), given.setdefault(self.keeping.inlet, Column())
             own.keys += replies.keys
@@ -303,13 +315,12 @@ class Stages:
 
         A sink that no failing step feeds would else get outputs of records behind the one at which everything stops.
         """
-        registry = self.pipeline.registry
         partitions = zip(self.plan.sink_partitions, self.sink_owners, strict=True)
         own = {one.step.index for one, owner in partitions if owner == self.node}
         if own and not epoch.exchange.has_all([SOURCES, *(step.index for step in self.plan.stateful)]):
             return False
         for sink in sorted(own):
-            column = epoch.exchange.gather(sink, lambda packed: unpack_column(packed, registry))
+            column = epoch.exchange.gather(sink, self._unpack)
             if column.messages:
                 outputs = by_partition(column) if column.keys else {0: column.messages}
                 first = self.plan.sink_number[sink]
@@ -325,6 +336,19 @@ def _records_before(limit: Limit, part: Part) -> int:
     if part.partition == limit.partition:
         return max(part.first, min(end, limit.number))
     return end if part.partition < limit.partition else part.first
+
+
+def _pieces(column: Column) -> Iterator[Column]:
+    """The column in pieces that stay in the processor's cache."""
+    if len(column.messages) <= PIECE_MESSAGES:
+        yield column
+        return
+    for start in range(0, len(column.messages), PIECE_MESSAGES):
+        piece, end = Column(), start + PIECE_MESSAGES
+        piece.keys = column.keys[start:end]
+        piece.messages = column.messages[start:end]
+        piece.positions = column.positions[start:end]
+        yield piece
 
 
 def _split_at(column: Column, end: int) -> tuple[Column, Column]:

@@ -134,6 +134,7 @@ def test_a_column_is_its_outputs_one_by_one(values: list[Any]) -> None:
     column = SINK.encode_column(values)
     if column is not None:
         assert column == b"".join(map(SINK.encode, values))
+        assert SINK.encode_each(values) == list(map(SINK.encode, values))
         assert all(map(is_deeply_immutable, values))  # so that writing it later gives the same bytes
 
 
@@ -147,10 +148,12 @@ def test_a_column_is_its_outputs_one_by_one(values: list[Any]) -> None:
         [("a", 1.5)],
         [(0.0, -0.0, 1e15, 1e-4)],
         [2**80],
+        ["a\nb", "\r", "\u2028", "\x85"],
     ],
 )
 def test_the_common_outputs_are_written_as_columns(values: list[Any]) -> None:
     assert SINK.encode_column(values) == b"".join(map(SINK.encode, values))
+    assert SINK.encode_each(values) == list(map(SINK.encode, values))
 
 
 @pytest.mark.parametrize(
@@ -176,6 +179,7 @@ def test_the_common_outputs_are_written_as_columns(values: list[Any]) -> None:
 )
 def test_columns_of_anything_else_are_left_to_one_by_one(value: Any) -> None:
     assert SINK.encode_column([value]) is None
+    assert SINK.encode_each([value]) is None
     assert SINK.encode_column([("a", 1), value]) is None
 
 
@@ -203,6 +207,7 @@ def test_text_outputs_are_their_utf8_and_a_newline(values: list[str]) -> None:
     lines = [str.encode(value) + b"\n" for value in values]
     assert list(map(sink.encode, values)) == lines
     assert sink.encode_column(values) == (b"".join(lines) if set(map(type, values)) <= {str} else None)
+    assert sink.encode_each(values) == (lines if set(map(type, values)) <= {str} else None)
     assert list(map(sinks.Stdout().encode, values)) == lines
 
 

@@ -151,3 +151,25 @@ def test_outputs_of_several_segments_merge_in_each_partition() -> None:
     own.collect()
 
     assert own.take() == [(0, 3, ("2", "4", "6")), (1, 3, ("1", "3", "5"))]
+
+
+class EachSink(Sink):
+    """Also gives its outputs apart."""
+
+    def encode_each(self, values: list[Any]) -> list[str] | None:
+        return self.encode_column(values)
+
+
+def test_outputs_that_must_stay_apart_are_encoded_together_only_by_a_sink_that_gives_them_apart() -> None:
+    for sink, learns in ((Sink(), False), (EachSink(), True)):
+        own = Outlet(Step(0, Kind.SINK, "sink"), sink, [0], at_once=False, one_by_one=True)
+        add = own.adder(0)
+        for number in range(LEARN):
+            add(number)
+
+        assert own.has_learned is learns
+        assert own.encoded(own.columns[0].messages) == [str(number) for number in range(LEARN)]
+        if learns:
+            own.by_column = True
+            assert own.encoded([1, 2]) == ["1", "2"]
+            assert own.encoded([1, [2]]) is None

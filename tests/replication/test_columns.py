@@ -32,7 +32,7 @@ timer_positions = st.tuples(
 ).map(lambda parts: (parts[0], TIMER, *parts[1:5], *parts[5]))
 uniform_positions = st.tuples(st.integers(0, 1), st.integers(0, 1), numbers, st.integers(0, 9))
 position_lists = st.sampled_from(
-    [record_positions, uniform_positions, timer_positions, record_positions | timer_positions]
+    [record_positions, uniform_positions, timer_positions, record_positions | timer_positions, numbers]
 )
 lookups = st.sampled_from(
     [
@@ -67,6 +67,10 @@ def column(positions: list[Any], messages: list[Any], lookups: list[Any] | None 
     return made
 
 
+def is_numbered(sent: Column) -> bool:
+    return bool(sent.positions) and type(sent.positions[0]) is int
+
+
 def equal(one: Column, other: Column) -> bool:
     return (
         same(one.keys, other.keys) and same(one.messages, other.messages) and same(one.positions, other.positions)
@@ -78,7 +82,7 @@ def equal(one: Column, other: Column) -> bool:
 def test_every_column_comes_back_the_same(sent: Column) -> None:
     packed = pack_column(sent, TypeRegistry())
 
-    assert equal(unpack_column(packed, TypeRegistry()), sent)
+    assert equal(unpack_column(packed, TypeRegistry(), numbered=is_numbered(sent)), sent)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,7 @@ def test_every_column_comes_back_the_same(sent: Column) -> None:
         (column([(0, 0, 1)], [2**64], [2**64]), (Form.VALUES, Form.VALUES, Form.VALUES)),
         (column([(0, 0, *range(30))], ["a"], [b"ba"]), (Form.VALUES, Form.STRINGS, Form.FLAT)),
         (column([], []), (Form.NONE, Form.VALUES, Form.FLAT)),
+        (column([7, 2**40], ["a", "b"], ["a", "b"]), (Form.MESSAGES, Form.STRINGS, Form.NUMBERS)),
     ],
     ids=lambda found: repr(found) if isinstance(found, tuple) else "",
 )
@@ -102,7 +107,19 @@ def test_a_column_takes_the_plainest_form_that_is_exact(sent: Column, forms: tup
     packed = pack_column(sent, TypeRegistry())
 
     assert tuple(packed[2:5]) == forms
-    assert equal(unpack_column(packed, TypeRegistry()), sent)
+    assert equal(unpack_column(packed, TypeRegistry(), numbered=is_numbered(sent)), sent)
+
+
+def test_numbers_are_refused_where_they_are_not_as_many_as_messages_or_stand_for_nothing() -> None:
+    packed = pack_column(column([1, 2], [b"a", b"b"]), TypeRegistry())
+    one_less = msgspec.msgpack.decode(packed)
+    one_less[3] = one_less[3][:8]
+
+    with pytest.raises(FrameError, match="not as many as messages"):
+        unpack_column(msgspec.msgpack.encode(one_less), TypeRegistry(), numbered=True)
+    for sent, numbered in ((column([1], ["a"]), False), (column([(0, 0, 1)], ["a"]), True)):
+        with pytest.raises(FrameError, match="the other way round"):
+            unpack_column(pack_column(sent, TypeRegistry()), TypeRegistry(), numbered=numbered)
 
 
 def test_words_take_few_bytes() -> None:
@@ -197,12 +214,13 @@ def test_hostile_columns_are_refused_or_can_be_merged(count: int) -> None:
     taken = 0
     for _ in range(count):
         hostile = changed(random.choice(packed), packed, random)
-        try:
-            found = unpack_column(hostile, registry)
-        except FrameError:
-            continue
-        taken += 1
-        assert len(found.keys) in (0, len(found.messages))
-        merge([found, column(positions, [1, 2], [1, 2] if found.keys else None)])
+        for numbered, own in ((False, positions), (True, [0, 1])):
+            try:
+                found = unpack_column(hostile, registry, numbered=numbered)
+            except FrameError:
+                continue
+            taken += 1
+            assert len(found.keys) in (0, len(found.messages))
+            merge([found, column(own, [1, 2], [1, 2] if found.keys else None)])
 
     assert taken > count // 100

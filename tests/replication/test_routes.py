@@ -62,4 +62,3 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         routes.split(column_of(list(range(first, first + 5))))
 
     assert len(routes._range_of) <= 10
-    assert len(routes._owner_of) <= 15
