@@ -27,7 +27,10 @@ class ClusterFaultKind(Enum):
     KILL_COORDINATOR = "kill-coordinator"
     FULL_DISK = "full-disk"  # whatever is written here fails for a while, and who writes ends
     WIPE = "wipe"  # the disk here is lost, as soon as the promise covers that
+    FAILED_SYNC = "failed-sync"  # the next commit here is answered with an error, and who ordered it ends
+    FLIP = "flip"  # a bit of the disk here turns over, as soon as the promise covers that: found when it is read
     PAUSE = "pause"  # the process here stands still; others may have gone on without it
+    ZOMBIE = "zombie"  # it stands still until others have left it out and are at the next change
     SLOW = "slow"  # disks and sinks here take many times as long for a while
     CLOCK_JUMP = "clock-jump"  # the clock here is set forward or back
     CUT = "cut"  # nothing passes from the first machine in `at` to the second
@@ -51,7 +54,10 @@ WEIGHTS = {
     K.KILL_COORDINATOR: 3,
     K.FULL_DISK: 1,
     K.WIPE: 2,
+    K.FAILED_SYNC: 1,
+    K.FLIP: 1,
     K.PAUSE: 3,
+    K.ZOMBIE: 2,
     K.SLOW: 1,
     K.CLOCK_JUMP: 1,
     K.CUT: 2,
@@ -112,6 +118,23 @@ CLUSTER_MOMENTS = (
     "coordinator handled Heard",
 )
 
+# What happens between one generation and the next, and the kinds that make another one.
+CHANGE_MOMENTS = (
+    "handled Ask",
+    "handled Quiet",
+    "handled Announce",
+    "ordered AdoptFormation",
+    "done AdoptFormation",
+    "handled Adopted",
+    "handled Snapshot",
+    "handled LogHeld",
+    "coordinator stored",
+    "coordinator ordered Ask",
+    "coordinator ordered Announce",
+)
+CHANGE_KINDS = (K.RESET, K.RESET, K.KILL, K.CUT_OFF, K.PAUSE, K.ZOMBIE, K.KILL_COORDINATOR, K.KILL_SOME)
+CHAINS = 0.2  # of the lists are of changes that interrupt changes
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterFault:
@@ -136,6 +159,8 @@ def draw_cluster_faults(random: Random) -> tuple[ClusterFault, ...]:
     kinds = [kind for kind, weight in WEIGHTS.items() if random.random() < 0.5 for _ in range(weight)]
     if not kinds or random.random() < 0.03:
         return ()
+    if random.random() < CHAINS:
+        return tuple(_draw(random, CHANGE_KINDS, CHANGE_MOMENTS, 8) for _ in range(random.randint(4, 12)))
     storm = random.random() < 0.25
     reach = random.choice((5, 30, 100, 400))
     moments = random.sample(CLUSTER_MOMENTS, k=random.randint(1, len(CLUSTER_MOMENTS)))

@@ -22,7 +22,7 @@ from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
 from holdfast.storage.memory_partition_log import STORE
-from holdfast.worker import cluster_effects, effects
+from holdfast.worker import cluster_effects, cluster_events, effects
 from holdfast.worker.member import Member
 
 Entry = tuple[int, int, int]  # generation, first record, records
@@ -43,10 +43,16 @@ class ClusterInvariants:
         self._begun: dict[str, tuple[int, int]] = {}  # node -> (incarnation, generation) last seen at its beginning
         self._order_numbers: dict[str, int] = {}
         self.answers: dict[tuple[int, int], Answer] = {}  # (partition, record) -> what its sender was told
+        self._without_output: set[int] = set()  # generations in which an output was found to lack what the cut says
 
     def node(self, name: str) -> ClusterNode | None:
         """The machine that goes by this name."""
         return next((node for node in self._nodes if node.name == name), None)
+
+    def was_begun_by_all(self, formation: Formation) -> bool:
+        """Whether every member has returned to this generation's cut."""
+        begun = [(member.incarnation, formation.number) for member in formation.members]
+        return [self._begun.get(member.node) for member in formation.members] == begun
 
     # --- the coordinator
 
@@ -117,6 +123,8 @@ class ClusterInvariants:
                 stayed.append(machine)
         sealed = max((m.cuts.sealed for m in stayed if m.cuts is not None and _took_part(m, before)), default=0)
         if formation.cut >= max(sealed, before.cut) or (formation.cut >= sealed and not formation.in_memory):
+            return
+        if before.number in self._without_output and not formation.in_memory:
             return
         remembered = {
             number
@@ -258,9 +266,11 @@ class ClusterInvariants:
                         f" of which {wanted} was delivered"
                     )
 
-    def handled(self, node: ClusterNode) -> None:
+    def handled(self, node: ClusterNode, event: object) -> None:
         """A member has handled an event."""
         member = node.member
+        if isinstance(event, cluster_events.OutputLost) and member is not None and member.formation is not None:
+            self._without_output.add(member.formation.number)
         if member is None or member.phase is not Phase.RUN or member.formation is None:
             return
         begun = (member.incarnation, member.formation.number)

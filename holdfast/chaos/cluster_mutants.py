@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from holdfast.chaos.former_mutants import FORMER_MUTANTS
 from holdfast.chaos.member_mutants import MEMBER_MUTANTS
 from holdfast.chaos.planting import Mutants
 from holdfast.chaos.recovery_mutants import RECOVERY_MUTANTS
+from holdfast.chaos.return_mutants import RETURN_MUTANTS
 from holdfast.chaos.sender_mutants import SENDER_MUTANTS
 
-CLUSTER_MUTANTS = Mutants({**RECOVERY_MUTANTS, **MEMBER_MUTANTS, **SENDER_MUTANTS})
+CLUSTER_MUTANTS = Mutants(
+    {**RECOVERY_MUTANTS, **MEMBER_MUTANTS, **RETURN_MUTANTS, **SENDER_MUTANTS, **FORMER_MUTANTS}
+)

@@ -61,6 +61,9 @@ class Company(Protocol):
     def lost_disk(self, node: ClusterNode) -> None:
         """A disk is about to be forgotten."""
 
+    def is_relieved(self, node: ClusterNode) -> bool:
+        """Whether it was told to end because it is needed no more."""
+
 
 class ClusterNode:
     """One worker's machine, through all lives of its process."""
@@ -94,6 +97,8 @@ class ClusterNode:
         self.finish: effects.Finish | None = None
         self.hardware = hardware
         self.full_until = 0.0  # nothing can be written to the disk
+        self.sync_fails = False  # the next commit ends with an error
+        self.damaged = False  # whoever reads the disk finds out, and it is of no use any more
         self.process = 0  # number of the process; what was meant for an earlier one is void
         self._disks = 1
         self._schedule = schedule
@@ -121,6 +126,9 @@ class ClusterNode:
     def start(self) -> None:
         """Start a process from what the disk holds."""
         if self.life is not None or self.standing is Standing.LEFT:
+            return
+        if self.damaged:
+            self.wipe(0.0)
             return
         self.process += 1
         self.standing, self.finish, self._status = Standing.UP, None, None
@@ -166,6 +174,9 @@ class ClusterNode:
     def wipe(self, down_ms: float) -> None:
         """The machine loses its disk, and comes back as somebody else."""
         self._company.lost_disk(self)
+        if self.damaged:
+            self._counters.meet("damage found")
+        self.damaged = False
         self.die(power=True, down_ms=None)
         self._disks += 1
         self.disk = MemoryDisk()
@@ -178,6 +189,13 @@ class ClusterNode:
         if self.life is not None:
             self.life.pause(milliseconds)
             self._network.freeze(self.name, milliseconds)
+
+    def resume(self) -> None:
+        """The process goes on before its pause is over, and says at once that it is there."""
+        if self.life is not None:
+            self._network.thaw(self.name)
+            self.life.resume()
+            self._tell_again()
 
     def _end(self, standing: Standing) -> None:
         """The process ends by itself: what runs is done first, nothing more is heard."""
@@ -199,7 +217,9 @@ class ClusterNode:
     # --- speaking
 
     def send_peer(self, to: str, envelope: Envelope) -> None:
-        self._network.send(self.name, to, Parcel.pack(envelope))
+        parcel = Parcel.pack(envelope)
+        self._trace.sent(parcel.packed)
+        self._network.send(self.name, to, parcel)
 
     def send_status(self, status: Status) -> None:
         self._status = status
@@ -236,7 +256,9 @@ class ClusterNode:
 
     def _tell_again(self) -> None:
         if self._status is not None:
-            self._network.send_level(self.name, COORDINATOR, Parcel.pack(self._status))
+            parcel = Parcel.pack(self._status)
+            self._trace.sent(parcel.packed)
+            self._network.send_level(self.name, COORDINATOR, parcel)
 
     def _beat_later(self, process: int) -> None:
         self._schedule.after(self._beat_ms * self._random.uniform(0.7, 1.3), lambda: self._beat(process))
@@ -252,15 +274,19 @@ class ClusterNode:
 
     def ordered(self, effect: Any) -> None:
         self._trace.effect(effect, self.name)
-        if self._schedule.now < self.full_until and isinstance(effect, WRITES):
-            self._counters.meet("disk full")
+        if isinstance(effect, WRITES) and (self.sync_fails or self._schedule.now < self.full_until):
+            self._counters.meet("sync failed" if self.sync_fails else "disk full")
+            self.sync_fails = False
             self.die(power=False, down_ms=FULL_DISK_DOWN_MS)
             return
+        if isinstance(effect, READS) and self.damaged:
+            self.wipe(FULL_DISK_DOWN_MS)
+            return
         if isinstance(effect, cluster_effects.Restart):
-            self._end(Standing.LEFT if self.leaving else Standing.DOWN)
+            self._end(Standing.DOWN)
         elif isinstance(effect, effects.Finish):
             self.finish = effect
-            self._end(Standing.FINISHED)
+            self._end(Standing.LEFT if self._company.is_relieved(self) else Standing.FINISHED)
         self._company.ordered(self, effect)
 
     def done(self, work: Work[Any]) -> None:
@@ -276,6 +302,7 @@ class ClusterNode:
         self._trace.event(self._schedule.now, event, self.name)
 
 
+READS = (effects.ReadChunks, cluster_effects.ReadEntries, cluster_effects.ReadCursor)
 WRITES = (
     cluster_effects.AdoptFormation,
     cluster_effects.InstallLog,

@@ -25,7 +25,7 @@ COPIES = (1, 1, 1, 2)
 RECORDS_MAX = (130, 10, 20, 40, 70)
 CHECKPOINT_MS = (1000, 1, 20, 50, 200, 500)
 CUT_MS = (50, 0, 5, 20, 300)
-UNSEALED_MAX = (200, 200)
+UNSEALED_MAX = (200, 200, 1, 3, 20)
 EPOCH_BYTES = (262_144, 50, 500, 5_000)
 # As in options, but never so slow that what one world shows could be seen in three.
 LATENCIES_MS = {

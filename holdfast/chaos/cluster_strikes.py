@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from holdfast.chaos.cluster_faults import CLUSTER_PATIENCE, ClusterFault
 from holdfast.chaos.cluster_faults import ClusterFaultKind as K
 from holdfast.chaos.cluster_node import ClusterNode, Standing
-from holdfast.chaos.cluster_verdict import entries_of
+from holdfast.chaos.cluster_verdict import entries_of, has_checkpoint
 from holdfast.chaos.coordinator_node import NAME as COORDINATOR
 from holdfast.chaos.faults import FaultList
-from holdfast.recovery.generation import ROUND_BITS, Checkpoint, Formation
+from holdfast.chaos.zombies import Zombies
+from holdfast.recovery.generation import ROUND_BITS, Formation
 from holdfast.recovery.messages import Phase
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.memory_partition_log import STORE
@@ -28,6 +29,7 @@ MACHINES_MAX = 6
 WIPE_PATIENCE = 3_000  # boundaries within which a wipe that the promise does not cover yet may still come
 PATIENCE_MS = 4_000.0  # within which a fault strikes, whatever happens
 LATE_START_MS = 400.0
+ZOMBIE_MS_MAX = 600.0
 
 
 class Strikes:
@@ -41,7 +43,9 @@ class Strikes:
         self._world = world
         self._random = world.streams["strikes"]
         self._wiped: list[str] = []  # nodes whose disks were lost since a checkpoint completed without them
-        self._to_wipe: tuple[ClusterNode, float, int] | None = None  # (machine, how long it is away, until when)
+        # (machine, how long it is away, until when this may happen, whether the damage is found only when it is read)
+        self._to_wipe: tuple[ClusterNode, float, int, bool] | None = None
+        self._zombies = Zombies(world.nodes, world.network, world.schedule, self._random)
         self._striking = False
         self._struck_at = 0.0
 
@@ -71,6 +75,8 @@ class Strikes:
             self._strike(fault, here)
         if self._to_wipe is not None:
             self._try_wipe(world.boundaries)
+        if not self.ceased:
+            self._zombies.look(world.invariants.kept, world.counters)
         self._striking = False
 
     def _at(self, fault: ClusterFault) -> list[ClusterNode]:
@@ -98,9 +104,10 @@ class Strikes:
                 self._kill_coordinator(fault)
             case K.KILL_COORDINATOR:
                 self._kill_coordinator(fault)
-            case K.WIPE:
+            case K.WIPE | K.FLIP:
                 victim = here if here is not None else self._at(fault)[0]
-                self._to_wipe = (victim, fault.down_ms, world.boundaries + WIPE_PATIENCE)
+                until = world.boundaries + WIPE_PATIENCE
+                self._to_wipe = (victim, fault.down_ms, until, fault.kind is K.FLIP)
             case K.JOIN:
                 if len(world.nodes) < MACHINES_MAX:
                     world.add_node().start()
@@ -118,6 +125,10 @@ class Strikes:
         match fault.kind:
             case K.PAUSE:
                 node.pause(fault.amount)
+            case K.ZOMBIE:
+                self._zombies.add(node, world.invariants.kept, min(fault.amount, ZOMBIE_MS_MAX))
+            case K.FAILED_SYNC:
+                node.sync_fails = True
             case K.SLOW:
                 node.hardware.slow_until = world.schedule.now + fault.amount
             case K.CLOCK_JUMP:
@@ -158,15 +169,18 @@ class Strikes:
                 continue
             # Several that come back at once come in any order.
             node.die(power=power, down_ms=fault.down_ms + self._random.choice((0.0, 0.0, 1.0, 40.0)))
-            if power and not self._world.options.backups:
-                self._lose_outputs()
+            if power:
+                self._lose_outputs(node)
 
-    def _lose_outputs(self) -> None:
-        """Without backups every return goes to a checkpoint, so outputs not synced since may be lost as well."""
-        files = self._world.files.files.values()
+    def _lose_outputs(self, node: ClusterNode) -> None:
+        """A file stands on the machine of the member that writes it: what was not synced goes with the power."""
+        formation = self._world.invariants.kept.formation
+        owners = formation.layout.sinks if formation is not None else ()
+        own = {f"sink-{sink}" for sink, owner in enumerate(owners) if owner == node.name}
+        files = [file for name, file in self._world.files.files.items() if name in own]
         before = [file.size for file in files]
         for file in files:
-            if file.in_flight is None and self._random.random() < 0.3:
+            if file.in_flight is None:  # else a process that has had its day writes it on another machine
                 file.power_loss(self._random)
         if any(file.size < size for file, size in zip(files, before, strict=True)):
             self._world.counters.meet("output shortened by power loss")
@@ -208,16 +222,19 @@ class Strikes:
 
     def _try_wipe(self, boundary: int) -> None:
         assert self._to_wipe is not None
-        node, down_ms, until = self._to_wipe
+        node, down_ms, until, hidden = self._to_wipe
         world = self._world
         if boundary > until or self._world.coordinator.finish is not None:
             self._to_wipe = None
         elif node.standing in (Standing.UP, Standing.DOWN) and self._may_wipe(node):
             self._to_wipe = None
-            world.trace.note(world.schedule.now, f"WIPE {node.name}")
-            world.counters.meet("disk lost")
+            world.trace.note(world.schedule.now, f"{'DAMAGE' if hidden else 'WIPE'} {node.name}")
             self._wiped.append(node.name)
-            node.wipe(down_ms)
+            if hidden:
+                node.damaged = True
+            else:
+                world.counters.meet("disk lost")
+                node.wipe(down_ms)
 
     def _may_wipe(self, node: ClusterNode) -> bool:
         kept = self._world.invariants.kept
@@ -236,13 +253,17 @@ class Strikes:
         formation, checkpoint = kept.formation, kept.checkpoint
         if formation is None:
             return False
-        others = {n.name: n.disk for n in self._world.nodes if n is not node and n.standing is not Standing.LEFT}
+        others = {n.name: n.disk for n in self._world.nodes if n is not node and _is_sound(n)}
         for partition, holders in enumerate(formation.layout.partitions):
             if not any(name in others and _has_log(others[name], name, partition, formation) for name in holders.all):
                 return False
         if checkpoint is None:
             return True
-        present = [ranges for name, ranges in checkpoint.holders if name in others and _has(others[name], checkpoint)]
+        present = [
+            ranges
+            for name, ranges in checkpoint.holders
+            if name in others and has_checkpoint(others[name], checkpoint)
+        ]
         held = {number for ranges in present for number in ranges}
         return len(held) == len(formation.layout.ranges)
 
@@ -284,6 +305,10 @@ class Strikes:
             meet("planned change interrupted")
 
 
+def _is_sound(node: ClusterNode) -> bool:
+    return node.standing is not Standing.LEFT and not node.damaged
+
+
 def _has_log(disk: MemoryDisk, name: str, partition: int, formation: Formation) -> bool:
     """Whether a disk has the whole adopted log, and has it in the recorded generation."""
     log: Any = disk.store(STORE).contents.get(("log", partition))
@@ -293,10 +318,3 @@ def _has_log(disk: MemoryDisk, name: str, partition: int, formation: Formation) 
         return True
     tail = max((entry.epoch for entry in entries_of(disk) if entry.chunk.partition == partition), default=log[1].epoch)
     return tail >= formation.logs[partition][1]
-
-
-def _has(disk: MemoryDisk, checkpoint: Checkpoint) -> bool:
-    contents = disk.state.contents
-    prepared = contents.get(("prepared",), (0,))
-    assert isinstance(prepared, tuple)
-    return checkpoint.number in (contents.get(("checkpoint",), 0), prepared[0])

@@ -21,7 +21,7 @@ from holdfast.core.replies import images_of as images_of_answer
 from holdfast.core.senders import SEND_STEP
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
-from holdfast.recovery.generation import Formation
+from holdfast.recovery.generation import Checkpoint, Formation
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.memory_partition_log import STORE
 from holdfast.storage.partition_log import EntryRow
@@ -42,6 +42,13 @@ def base_of(disk: MemoryDisk, partition: int) -> int | None:
     """Behind which epoch a disk's log of a partition begins; None where it has none."""
     log: Any = disk.store(STORE).contents.get(("log", partition))
     return None if log is None else log[1].epoch
+
+
+def has_checkpoint(disk: MemoryDisk, checkpoint: Checkpoint) -> bool:
+    """Whether a disk has its part of a checkpoint, complete or prepared."""
+    contents = disk.state.contents
+    prepared: Any = contents.get(("prepared",), (0,))
+    return checkpoint.number in (contents.get(("checkpoint",), 0), prepared[0])
 
 
 class Ledger:
@@ -66,7 +73,8 @@ class Ledger:
         """The epoch table of the whole cluster, as of the last generation."""
         found = dict(self._settled)
         for partition, holders in enumerate(formation.layout.partitions if formation is not None else ()):
-            disk = disks.get(holders.primary)
+            # A disk that has just been lost is not missed yet where nobody had the time to form another generation.
+            disk = next((disks[node] for node in holders.all if node in disks), None)
             for entry in entries_of(disk) if disk is not None else ():
                 chunk = entry.chunk
                 if chunk.partition == partition:

@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast.chaos import verdict
 from holdfast.chaos.channel import Work
+from holdfast.chaos.cluster_holders import check_holders
 from holdfast.chaos.cluster_invariants import ClusterInvariants
 from holdfast.chaos.cluster_node import ClusterNode, Standing
 from holdfast.chaos.cluster_options import ARRIVALS_MS_MAX, ClusterOptions
@@ -18,6 +19,7 @@ from holdfast.chaos.cluster_strikes import Strikes
 from holdfast.chaos.cluster_verdict import Ledger, judge_answers, judge_images
 from holdfast.chaos.coordinator_node import CoordinatorNode
 from holdfast.chaos.counters import Counters
+from holdfast.chaos.farewells import Farewells
 from holdfast.chaos.hardware import Hardware
 from holdfast.chaos.inputs import Input
 from holdfast.chaos.network import Network
@@ -72,6 +74,7 @@ class ClusterWorld:
         self.nodes: list[ClusterNode] = []
         self.coordinator = self._make_coordinator()
         self.invariants = ClusterInvariants(self.nodes, self.counters)
+        self.farewells = Farewells(self.invariants)
         self.ledger = Ledger()
         self.strikes = Strikes(self)
         for _ in range(options.workers):
@@ -164,7 +167,7 @@ class ClusterWorld:
             self._judge(finish)
 
         failure = outcome_of(play)
-        lines = list(self.trace.last) if failure is not None else []
+        lines = self.trace.lines() if failure is not None else []
         return Outcome(
             failure, self.trace.digest(), self.boundaries, self.strikes.faults.struck, self.counters, lines
         )
@@ -292,7 +295,7 @@ class ClusterWorld:
         if formation is None:
             return False
         for partition, holders in enumerate(formation.layout.partitions):
-            disk = disks.get(holders.primary)
+            disk = next((disks[node] for node in holders.all if node in disks), None)
             if disk is None or _logged(disk, partition) < len(self.inputs[partition].arrivals):
                 return False
         return True
@@ -307,6 +310,7 @@ class ClusterWorld:
 
     def ordered(self, node: ClusterNode, effect: Any) -> None:
         self.invariants.ordered(node, effect)
+        self.farewells.ordered(node, effect)
         name = effect.envelope.message if isinstance(effect, cluster_effects.SendPeer) else effect
         self._boundary(f"ordered {type(name).__name__}", node)
 
@@ -315,7 +319,7 @@ class ClusterWorld:
         self._boundary(f"done {type(work.order).__name__}", node)
 
     def handled(self, node: ClusterNode, event: Any, given: Sequence[Any]) -> None:
-        self.invariants.handled(node)
+        self.invariants.handled(node, event)
         if isinstance(event, cluster_events.PeerSent):
             event = event.envelope.message
         elif isinstance(event, cluster_events.Ordered):
@@ -328,12 +332,21 @@ class ClusterWorld:
     def lost_disk(self, node: ClusterNode) -> None:
         self.ledger.take(node.disk)
 
+    def is_relieved(self, node: ClusterNode) -> bool:
+        return self.farewells.is_relieved(node)
+
     def coordinator_ordered(self, effect: coordinator_effects.Effect) -> None:
         self.invariants.coordinator_ordered(effect)
+        self.farewells.coordinator_ordered(effect, self.coordinator.machine)
         what = effect.order.order if isinstance(effect, coordinator_effects.Tell) else effect
         self._boundary(f"coordinator ordered {type(what).__name__}", None)
 
     def coordinator_stored(self, kept: Kept) -> None:
+        machine = self.coordinator.machine
+        before = self.invariants.kept
+        shunned = machine.quarrels.shunned(machine.now) if machine is not None else ()
+        if before.formation is not None and not shunned and self.invariants.was_begun_by_all(before.formation):
+            check_holders(before.formation, kept.formation)
         self.invariants.coordinator_stored(kept)
         self._boundary("coordinator stored", None)
 

@@ -165,7 +165,9 @@ class CoordinatorNode:
     def _carry_out(self, effect: effects.Effect) -> None:
         match effect:
             case effects.Tell(node, order):
-                self._network.send_level(NAME, node, Parcel.pack(order))
+                parcel = Parcel.pack(order)
+                self._trace.sent(parcel.packed)
+                self._network.send_level(NAME, node, parcel)
             case effects.Store(ticket, kept):
                 self._put(ticket, kept)
             case effects.Waiting(reason):

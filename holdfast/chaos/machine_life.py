@@ -89,6 +89,11 @@ class MachineLife(ABC):
         """Stand still; the disks go on."""
         self._busy_until = max(self._busy_until, self._pulse.schedule.now) + milliseconds
 
+    def resume(self) -> None:
+        """Go on before the pause is over."""
+        self._busy_until = self._pulse.schedule.now
+        self._pulse.schedule.after(0.0, self._pump)
+
     def rewind_wake(self) -> None:
         """The clock was set: what waits for a time waits anew."""
         if self._wake is not None:

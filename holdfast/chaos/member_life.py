@@ -92,16 +92,30 @@ class MemberLife(MachineLife):
                 opened = OpenInput(at.inputs[effect.partition], effect.offset, lambda: schedule.now)
                 self._inputs[effect.partition] = opened
             case effects.OpenSink():
-                output = self._outputs[effect.sink] = at.outputs[effect.sink].handle()
-                output.open(effect.token, effect.number)
-            case effects.Deliver():
-                self._give(f"sink {effect.sink}", works.Write(effect, self._outputs[effect.sink]))
-            case effects.TakeToken():
-                self._give(f"sink {effect.sink}", works.TakeToken(effect, self._outputs[effect.sink]))
+                self._open_sink(effect)
+            case effects.Deliver() | effects.TakeToken():
+                output = self._outputs.get(effect.sink)
+                if output is not None:  # else the machine is about to hear that it is not open
+                    self._write(effect, output)
             case cluster_effects.Restart() | effects.Finish() | effects.Acknowledge() | effects.Answer():
                 pass  # the watcher decides what follows, and checks what senders are told
             case _:
                 self._change_disk(effect)
+
+    def _open_sink(self, effect: effects.OpenSink) -> None:
+        output = self._at.outputs[effect.sink].handle()
+        if effect.synced or output.is_certain(effect.token):
+            self._outputs[effect.sink] = output
+            output.open(effect.token, effect.number)
+            return
+        self._pulse.counters.meet("output lost behind a cut in memory")
+        self.arrive(lambda now: cluster_events.OutputLost(now, effect.sink))
+
+    def _write(self, effect: effects.Deliver | effects.TakeToken, output: Output) -> None:
+        if isinstance(effect, effects.Deliver):
+            self._give(f"sink {effect.sink}", works.Write(effect, output))
+        else:
+            self._give(f"sink {effect.sink}", works.TakeToken(effect, output))
 
     def _change_disk(self, effect: Any) -> None:
         at, counters = self._at, self._pulse.counters

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from holdfast.chaos.cluster_works import AppendEntries
 from holdfast.chaos.member_life import MemberLife
-from holdfast.chaos.planting import Ground, Mutants
+from holdfast.chaos.planting import Ground, Mutants, instead_property
 from holdfast.core.positions import Column
 from holdfast.replication import exchange
 from holdfast.replication.links import Links
@@ -28,10 +27,6 @@ from holdfast.worker.stages import Stages
 from holdfast.worker.staging import Staging
 
 MEMBER_MUTANTS = Mutants()
-
-
-def _instead_property(ground: Ground, owner: type, name: str, other: Callable[[Any], Any]) -> None:
-    ground.replace(owner, name, lambda original: property(other))
 
 
 # --- links and orders
@@ -160,7 +155,7 @@ def _log_copies_not_awaited(ground: Ground) -> None:
     def own_disk(copies: LogCopies) -> int:
         return max(copies.cut, min(copies.closed, copies.synced))
 
-    _instead_property(ground, LogCopies, "durable", own_disk)
+    instead_property(ground, LogCopies, "durable", own_disk)
 
 
 @MEMBER_MUTANTS.enter("adopted-log-not-awaited", "nothing is durable before all backups have the adopted log")
@@ -177,7 +172,7 @@ def _own_durable_counts(ground: Ground) -> None:
         return lambda flow, durable: flow_next(flow, flow.logs.copies.durable)
 
     ground.replace(Flow, "next_to_hand_out", own)
-    _instead_property(ground, Progress, "durable", lambda progress: max(r.durable for r in progress.reached.values()))
+    instead_property(ground, Progress, "durable", lambda progress: max(r.durable for r in progress.reached.values()))
 
 
 @MEMBER_MUTANTS.enter("trimmed-when-prepared", "logs are trimmed when the checkpoint is complete")
@@ -245,7 +240,7 @@ def _sealed_before_delivered(ground: Ground) -> None:
     def two_of_three(progress: Progress) -> int:
         return min(min(r.durable, r.replicated) for r in progress.reached.values())
 
-    _instead_property(ground, Progress, "sealed", two_of_three)
+    instead_property(ground, Progress, "sealed", two_of_three)
 
 
 @MEMBER_MUTANTS.enter("sealed-before-replicated", "a cut is sealed when all backups hold its images")
@@ -259,7 +254,7 @@ def _tokens_not_awaited(ground: Ground) -> None:
     def without_tokens(cuts: Cuts) -> int:
         return max([c for c in cuts.made if all(held >= c for held in cuts.held.values())], default=cuts.sealed)
 
-    _instead_property(ground, Cuts, "replicated", without_tokens)
+    instead_property(ground, Cuts, "replicated", without_tokens)
 
 
 @MEMBER_MUTANTS.enter("lacking-counts-as-held", "a new backup counts when it has the snapshot")
@@ -277,7 +272,7 @@ def _lacking_remembered(ground: Ground) -> None:
         return (*found[:1], *held)
 
     original = Holding.remembered.fget  # type: ignore[attr-defined]
-    _instead_property(ground, Holding, "remembered", lambda holding: all_of_it(original(holding), holding))
+    instead_property(ground, Holding, "remembered", lambda holding: all_of_it(original(holding), holding))
 
 
 @MEMBER_MUTANTS.enter("changes-not-taken-back", "a return takes back what was changed since the cut")
@@ -332,7 +327,7 @@ def _prepared_counts_alone(ground: Ground) -> None:
             staging.last = staging.pending.record
 
     ground.after(Staging, "checkpoint_prepared", done)
-    _instead_property(ground, Member, "_complete", _newest_on_disk)
+    instead_property(ground, Member, "_complete", _newest_on_disk)
 
 
 def _newest_on_disk(own: Member) -> Any:
@@ -375,9 +370,9 @@ def _sinks_not_synced(ground: Ground) -> None:
 @MEMBER_MUTANTS.enter("snapshot-not-kept", "a checkpoint of a new holder holds what the snapshot brought")
 def _snapshot_forgotten(ground: Ground) -> None:
     def make(take: Any) -> Any:
-        def taken(holding: Holding, cut: int, ranges: Any, chunks: Any) -> None:
+        def taken(holding: Holding, cut: int, ranges: Any, chunks: Any, *, last: bool) -> None:
             before = holding.chunks.copy()
-            take(holding, cut, ranges, chunks)
+            take(holding, cut, ranges, chunks, last=last)
             holding.chunks = before
 
         return taken

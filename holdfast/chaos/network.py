@@ -93,6 +93,12 @@ class Network:
         for names in [names for names in self._connections if name in names]:
             self._watch(names)
 
+    def thaw(self, name: str) -> None:
+        """A process that stood still goes on."""
+        self._frozen.pop(name, None)
+        for names in [names for names in self._connections if name in names]:
+            self._release(names)
+
     def block(self, sender: str, receiver: str, milliseconds: float) -> None:
         """Nothing passes in this direction for a while."""
         until = self._schedule.now + milliseconds

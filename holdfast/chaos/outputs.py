@@ -35,6 +35,10 @@ class Output(ABC):
     def open(self, token: object, number: int) -> None:
         """A process opens it as of a checkpoint."""
 
+    def is_certain(self, token: object) -> bool:
+        """Whether all that was written before this token was taken still stands, synced or not."""
+        return True
+
     @abstractmethod
     def begin(self, first: int, count: int, payload: tuple[object, ...]) -> None:
         """Outputs first, first + 1, … are being written."""
@@ -75,6 +79,9 @@ class FileOutput(Output):
         if self._file.size > self._writer.token():
             self._counters.meet("start behind delivered output")
 
+    def is_certain(self, token: object) -> bool:
+        return token is None or (isinstance(token, tuple) and token[1] == self._file.power_losses)
+
     def begin(self, first: int, count: int, payload: tuple[object, ...]) -> None:
         assert self._writer is not None
         before = self._file.size
@@ -93,7 +100,7 @@ class FileOutput(Output):
 
     def token(self) -> object:
         assert self._writer is not None
-        return self._writer.token()
+        return self._writer.token(), self._file.power_losses
 
     def sync(self) -> None:
         self._file.sync()
@@ -118,7 +125,7 @@ class SimulatedFileWriter(FileWriter):
 
     def __init__(self, file: MemoryFile, token: object, number: int) -> None:
         # What follows replaces the opening of a real file; its lock has no meaning in a world of one process.
-        length = token if isinstance(token, int) else 0
+        length = token[0] if isinstance(token, tuple) else 0
         self._memory = file
         self._path = self._name = "simulated file"
         self._failed = None

@@ -63,6 +63,11 @@ class Ground:
 Plant = Callable[[Ground], None]
 
 
+def instead_property(ground: Ground, owner: type, name: str, other: Callable[[Any], Any]) -> None:
+    """Read something else."""
+    ground.replace(owner, name, lambda original: property(other))
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """One rule less."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.chaos.cluster_node import ClusterNode
 from holdfast.chaos.planting import Ground, Mutants
-from holdfast.recovery import changes, coordinator, cuts, decide, layout, lineages, logs
+from holdfast.recovery import changes, coordinator, cuts, layout, lineages, logs
 from holdfast.recovery.events import Kept
 from holdfast.recovery.orders import Orders
 from holdfast.recovery.roster import Roster
@@ -106,15 +106,6 @@ def _sealed_not_asked(ground: Ground) -> None:
 def _any_memory_counts(ground: Ground) -> None:
     ground.instead(cuts, "remembers", lambda record, node, reporter, cut: bool(reporter.report.memory))
     ground.instead(member.Member, "_remembers", lambda own, formation: bool(own.holding.returned_in))
-
-
-@RECOVERY_MUTANTS.enter("strangers-remember", "memory counts only of the very life that is a member")
-def _strangers_remember(ground: Ground) -> None:
-    def any_life(record: Any, node: str, reporter: Any) -> bool:
-        return record.member(node) is not None
-
-    ground.instead(cuts, "is_member", any_life)
-    ground.instead(decide, "is_member", any_life)
 
 
 # --- the logs

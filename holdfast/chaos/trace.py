@@ -1,7 +1,8 @@
-"""What happened in a world, as lines: a digest over all of them, and the last few as text.
+"""What happened in a world: a digest over all of it, and the last few things as text.
 
-Invariant: a line depends on the seed and the program alone, never on an address, the hash seed or the order
-of a set. Hence payloads that are Python values are noted by their number, and bytes by their digest.
+Invariant: what counts for the digest, and a line, depends on the seed and the program alone, never on an address, the
+hash seed or the order of a set. Hence payloads that are Python values are noted by their number, and bytes by their
+digest. Lines are written only where somebody reads them: writing all of them was a tenth of a world's time.
 """
 
 from __future__ import annotations
@@ -22,44 +23,63 @@ from holdfast.worker.events import Ticked
 
 KEPT_LINES = 200
 
+Line = tuple[float | None, str, str, object]  # when, at which machine, "event", "order", "done" or "", what
+
 
 class Trace:
     """The history of one world."""
 
     def __init__(self, show: Callable[[str], None] | None = None) -> None:
         """Every line is given to `show` as it comes, if there is one."""
-        self.last: deque[str] = deque(maxlen=KEPT_LINES)
+        self._last: deque[Line] = deque(maxlen=KEPT_LINES)
         self._digest = xxhash.xxh3_64()
         self._show = show
 
     def event(self, now: float, event: object, who: str = "") -> None:
         """A machine handled an event. Its orders stand before it."""
-        line = f"{now:12.3f} {who:<2} event {describe(event)}"
-        if type(event) is Ticked and self.last and self.last[-1].endswith(f"{who:<2} event Ticked()"):
-            self.last.pop()  # of many in a row the last is enough
-        self._add(line)
+        if type(event) is Ticked and self._last:
+            _, before, what, last = self._last[-1]
+            if what == "event" and before == who and type(last) is Ticked:
+                self._last.pop()  # of many in a row the last is enough
+        self._add((now, who, "event", event), type(event).__name__)
 
     def effect(self, effect: object, who: str = "") -> None:
         """A machine gave an order."""
-        self._add(f"{'':>12} {who:<2} order {describe(effect)}")
+        self._add((None, who, "order", effect), type(effect).__name__)
 
     def done(self, now: float, order: object, who: str = "") -> None:
         """An order was carried out."""
-        self._add(f"{now:12.3f} {who:<2} done  {type(order).__name__}")
+        self._add((now, who, "done", order), type(order).__name__)
 
     def note(self, now: float, text: str) -> None:
         """Anything else."""
-        self._add(f"{now:12.3f}    {text}")
+        self._add((now, "", "", text), text)
+
+    def sent(self, packed: bytes) -> None:
+        """A message left a machine."""
+        self._digest.update(packed)
 
     def digest(self) -> str:
-        """Return the digest of all lines up to now."""
+        """Return the digest of everything up to now."""
         return self._digest.hexdigest()
 
-    def _add(self, line: str) -> None:
-        self.last.append(line)
-        self._digest.update(line.encode())
+    def lines(self) -> list[str]:
+        """Return the last things that happened, as text."""
+        return [_text(*line) for line in self._last]
+
+    def _add(self, line: Line, what: str) -> None:
+        self._last.append(line)
+        now, who, kind, _ = line
+        self._digest.update(f"{now} {who} {kind} {what}".encode())
         if self._show is not None:
-            self._show(line)
+            self._show(_text(*line))
+
+
+def _text(now: float | None, who: str, kind: str, thing: object) -> str:
+    time = f"{now:12.3f}" if now is not None else " " * 12
+    if kind == "":
+        return f"{time}    {thing}"
+    return f"{time} {who:<2} {kind:<5} {type(thing).__name__ if kind == 'done' else describe(thing)}"
 
 
 def _status(status: Status) -> str:

@@ -81,7 +81,7 @@ class World:
         finally:
             ground.clear()
         node = self.node
-        lines = list(self.trace.last) if failure is not None else []
+        lines = self.trace.lines() if failure is not None else []
         return Outcome(
             failure, self.trace.digest(), node.boundaries, node.faults.struck, self.counters, lines
         )

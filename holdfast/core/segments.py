@@ -15,6 +15,8 @@ from __future__ import annotations
 import linecache
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from types import CodeType
 from typing import Any, Final
 
 from holdfast.core.connector import remembered_by
@@ -26,6 +28,12 @@ DEPTH_MAX: Final = 24  # and more than 100 levels of indentation
 CHAIN_MAX: Final = 50  # steps in one function: writing them takes three calls each, and Python stops at 1000
 
 Environment = dict[str, Any]
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: str, name: str) -> CodeType:
+    """Every return makes the pipeline anew, of the same text; compiling it costs milliseconds."""
+    return compile(text, name, "exec")
 
 
 class NotPlainError(Exception):
@@ -64,7 +72,7 @@ class SegmentWriter:
         name = f"<holdfast segment {self.segment.entry.name}>"
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         namespace: dict[str, Any] = {}
-        exec(compile(text, name, "exec"), namespace)  # the text is ours; user functions come in as objects
+        exec(_compiled(text, name), namespace)  # the text is ours; user functions come in as objects
         function: Callable[..., None] = namespace["make"](environment)
         return function
 

@@ -87,6 +87,7 @@ class Coordinator:
         # Found out in this life; forgotten with it, since it will be found out again.
         self.careful: frozenset[int] = frozenset()
         self.failure: Failure | None = None
+        self.on_disk = False  # no return in memory before one to the checkpoint
         self.outcome = Finish(False, None)
         self.at_once = False  # end without completing the last checkpoint
         self.finished = False
@@ -250,6 +251,7 @@ class Coordinator:
             shunned=self.quarrels.shunned(self.now),
             careful=self.careful,
             failure=self.failure,
+            on_disk=self.on_disk,
             why=self.why,
         )
         if self.judged is None or self.judged[:2] != (reporters, wish):
@@ -261,6 +263,7 @@ class Coordinator:
         """Durable before the first member hears of it: after a crash another content would get the same number."""
         if formation.limit is None:
             self.failure = None
+        self.on_disk = False
         members = ", ".join(member.node for member in formation.members)
         where = "in memory" if formation.in_memory else "on disk"
         self._note(
@@ -302,6 +305,9 @@ class Coordinator:
             if shunned is not None:
                 self._note(f"node {shunned} is left out for a while: others can't reach it")
             return f"node {links[0][0]} can't reach node {links[0][1]}"
+        if any(own.output_lost for own in statuses):
+            self.on_disk = True
+            return "an output has lost what it had at the cut: back to the checkpoint, up to which outputs are durable"
         self.careful |= {step for own in statuses for step in own.careful}
         if not self.careful <= set(formation.careful):
             return "a call failed: its step must work carefully"

@@ -35,7 +35,7 @@ def decide(
         return Wait(f"{len(wanted)} of {shape.workers} workers are there: waiting for the others")
     if not reporters:
         return Wait("no worker answers")
-    ground = choose_cut(record, checkpoint, reporters, shape.ranges)
+    ground = choose_cut(None if wish.on_disk else record, checkpoint, reporters, shape.ranges)
     if isinstance(ground, Wait):
         return ground
     logs = choose_logs(record, checkpoint, reporters, shape, ground.cut)

@@ -94,6 +94,7 @@ class Status:
     fatal: str | None = None  # it can't go on at all (a value that is none, say): the cluster ends with this error
     # The last epoch that its sinks have. For people: alone it is nothing new to say.
     delivered: int = field(default=0, compare=False)
+    output_lost: bool = False  # an own sink has lost what it had at the cut in memory: only a checkpoint will do
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Wish:
     shunned: frozenset[str] = frozenset()  # nodes that others can't reach: they are left out wherever that is possible
     careful: frozenset[int] = frozenset()
     failure: Failure | None = None
+    on_disk: bool = False  # a cut in memory will not do: an output has lost what it had there
     why: str = ""
 
 

@@ -110,6 +110,7 @@ class StatusFields(NamedTuple):
     failure: tuple[LimitFields, TextBytes] | None
     fatal: TextBytes | None
     delivered: Natural
+    output_lost: bool
 
 
 _KeptFields: TypeAlias = tuple[Natural, Natural, FormationFields | None, CheckpointFields | None, Natural]
@@ -142,6 +143,7 @@ def pack_status(status: Status) -> bytes:
         failure=optional(_failure_fields, status.failure),
         fatal=optional(to_bytes, status.fatal),
         delivered=status.delivered,
+        output_lost=status.output_lost,
     )
     return _pack(_STATUS, fields)
 
@@ -173,6 +175,7 @@ def unpack_status(packed: bytes | memoryview) -> Status:
         failure=optional(_to_failure, fields.failure),
         fatal=optional(to_text, fields.fatal),
         delivered=fields.delivered,
+        output_lost=fields.output_lost,
     )
 
 

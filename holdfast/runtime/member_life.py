@@ -24,6 +24,7 @@ from holdfast.runtime.intake import Intake, SourceFailed, open_intake
 from holdfast.runtime.latencies import Latencies
 from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
+from holdfast.runtime.reopening import LostDelivery, boot_id, reopen
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.storage.partition_log import PartitionLog
 from holdfast.storage.state import State
@@ -74,6 +75,7 @@ class MemberLife:
         self._sources = sources  # (source, partition) by number of the partition
         self._sinks = sinks
         self._probe = probe
+        self._boot = boot_id()
         self._send = send
         self._handled = handled
         self._report = report
@@ -277,7 +279,9 @@ class MemberLife:
         sink, post = self._sinks[order.sink], self._post_of(self._life)
 
         def opened() -> Delivery:
-            writer = sink.open(order.token, order.number, owned=True)
+            writer = reopen(sink, order, self._boot)
+            if writer is None:
+                return LostDelivery(order.sink, post)
             return open_delivery(sink, order.sink, writer, self._probe, post)
 
         try:

@@ -104,6 +104,7 @@ class MemoryFile:
         self._durable = bytearray()
         self._unsynced: list[tuple[int, bytes | None]] = []  # (offset, data), or (length, None): truncated
         self._in_flight: tuple[int, bytes] | None = None
+        self.power_losses = 0  # what a token of before the last one names is not certain to be there
 
     @property
     def size(self) -> int:
@@ -163,6 +164,7 @@ class MemoryFile:
         had.
         """
         self.crash(random)
+        self.power_losses += 1
         image = bytearray(self._durable)
         certain = length = len(image)
         for offset, data in self._unsynced:

@@ -114,6 +114,14 @@ class CheckpointPrepared:
     checkpoint: int
 
 
+@dataclass(frozen=True, slots=True)
+class OutputLost:
+    """A sink that was to be opened as of a cut in memory does not certainly have all that was written up to it."""
+
+    now: int
+    sink: int
+
+
 ClusterEvent = (
     Booted
     | Ordered
@@ -126,4 +134,5 @@ ClusterEvent = (
     | EntriesRead
     | CursorRead
     | CheckpointPrepared
+    | OutputLost
 )

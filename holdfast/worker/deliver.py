@@ -28,7 +28,9 @@ class SinkState:
 class Delivery:
     """Hands out outputs and keeps what was acknowledged."""
 
-    def __init__(self, sinks: int) -> None:
+    def __init__(self, sinks: int, *, synced: bool = True) -> None:
+        """`synced`: what the sinks had where it begins was made durable there, as for a checkpoint."""
+        self.synced = synced
         self.sinks = [SinkState() for _ in range(sinks)]
         self.waiting: deque[tuple[int, list[int]]] = deque()  # (epoch, number it needs at every sink)
         self.delivered = 0  # epochs
@@ -47,7 +49,7 @@ class Delivery:
         """Open the sinks that are delivered to from here, all unless told, as of the cut at `epoch`."""
         self.delivered = epoch
         sinks = range(len(self.sinks)) if owned is None else owned
-        return [OpenSink(index, self.sinks[index].token, self.sinks[index].number) for index in sinks]
+        return [OpenSink(index, self.sinks[index].token, self.sinks[index].number, self.synced) for index in sinks]
 
     def hand_out(self, epoch: int, outputs: Outputs, *, durable: int) -> list[Effect]:
         """Deliver an epoch's outputs."""

@@ -77,11 +77,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class OpenSink:
-    """Open a sink as of the checkpoint resumed from (number 0 and token None at first), before the first Deliver."""
+    """Open a sink as of the checkpoint resumed from (number 0 and token None at first), before the first Deliver.
+
+    Where not `synced` it is a cut in memory: what the token names was written, but a power loss may have taken it. Then
+    the answer may be OutputLost, and the sink is not open.
+    """
 
     sink: int
     token: object
     number: int
+    synced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

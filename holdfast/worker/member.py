@@ -362,6 +362,7 @@ class Member:
             failure=running.told_failure,
             fatal=running.fatal,
             delivered=running.delivery.delivered,
+            output_lost=running.output_lost,
         )
 
     def _report(self) -> Report:

@@ -71,7 +71,7 @@ class Running:
         self.replay = Replay(formation.cut, formation.level, self.logs.own, settings.replay_bytes)
         self.parts = parts_of(stages.pipeline, settings)
         self.cuts = Cuts(formation.cut, len(self.plan.sink_partitions), standing.tokens, standing.time)
-        self.delivery = Delivery(len(self.plan.sink_partitions))
+        self.delivery = Delivery(len(self.plan.sink_partitions), synced=not formation.in_memory)
         self.own_sinks = [s for s, owner in enumerate(formation.layout.sinks) if owner == self.node]
         self.flow = Flow(
             *(formation, settings),
@@ -93,6 +93,7 @@ class Running:
         self.careful: tuple[int, ...] = ()
         self.failure: Failure | None = None
         self.fatal: str | None = None
+        self.output_lost = False  # an own sink has lost what it had at the cut
         self.outbox: list[tuple[str, Message]] = []
         self.told: dict[str, Reached] = {}
         stages.begin(formation, self.node, standing.time)
@@ -219,15 +220,13 @@ class Running:
                 self.staging.checkpoint_prepared(event.checkpoint)
             case events.CheckpointCompleted():
                 return self._completed(event.checkpoint)
-            case _:
-                pass
+            case cluster_events.OutputLost():
+                self.output_lost = True
         return []
 
     def _tokens_came(self, message: messages.Tokens) -> Orders:
         tokens = [(s, (number, decode(t, self.stages.pipeline.registry))) for s, number, t in message.sinks]
-        orders: Orders = []
-        if message.cut == self.formation.cut:
-            orders = self._learn(message.time, tokens)
+        orders = self._learn(message.time, tokens) if message.cut == self.formation.cut else []
         for sink, token in tokens:
             self.cuts.note(message.cut, sink, token)
         return orders
@@ -302,8 +301,8 @@ class Running:
 
     @property
     def is_halted(self) -> bool:
-        """Whether a call has failed: only another generation can go on."""
-        return bool(self.careful) or self.failure is not None or self.fatal is not None
+        """Whether a call has failed, or a sink can't go on from the cut: only another generation can."""
+        return bool(self.careful) or self.failure is not None or self.fatal is not None or self.output_lost
 
     @property
     def has_work(self) -> bool:

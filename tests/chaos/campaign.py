@@ -12,7 +12,7 @@ from holdfast.chaos.campaign import Campaign, Kind, Report
 from holdfast.chaos.catalogue import EVERYTHING, catalogue
 
 FIRST_SEED = int(os.environ.get("HOLDFAST_FIRST_SEED", "0"))
-FRESH_SEEDS = 150  # some twenty seconds
+FRESH_SEEDS = 100  # some fifteen seconds
 FRESH_CLUSTER_SEEDS = 200  # some fifty seconds
 
 

@@ -14,14 +14,7 @@ from tests.chaos.campaign import cluster_campaign
 SEEDS = 60  # within which each of the fast ones is found
 NIGHTLY_SEEDS = 5000
 
-FAST = (
-    "merge-by-arrival",
-    "sealed-not-asked",
-    "any-log-counts",
-    "no-levelling",
-    "changes-not-taken-back",
-    "checkpoint-of-last-cut",
-)
+FAST = ("merge-by-arrival", "sealed-not-asked", "checkpoint-of-last-cut")
 # Not found within 150 seeds: rules that others cover, or faults that are too weak.
 SURVIVORS = {"any-memory-counts", "promise-overlooked", "stale-log-counts", "strangers-remember"}
 
@@ -44,10 +37,10 @@ def test_every_planted_bug_of_a_cluster_is_found(name: str) -> None:
     assert "mutants.py" not in found(name, NIGHTLY_SEEDS)
 
 
-@pytest.mark.parametrize("name", CLUSTER_MUTANTS)
-def test_what_a_planted_bug_of_a_cluster_replaces_is_there_and_comes_back(name: str) -> None:
+def test_what_a_planted_bug_of_a_cluster_replaces_is_there_and_comes_back() -> None:
     before = Member._fence, Holding.at, Progress.sealed, Progress.durable
 
-    with planted(CLUSTER_MUTANTS[name]):
-        pass
-    assert (Member._fence, Holding.at, Progress.sealed, Progress.durable) == before
+    for mutant in CLUSTER_MUTANTS.values():
+        with planted(mutant):
+            pass
+        assert (Member._fence, Holding.at, Progress.sealed, Progress.durable) == before

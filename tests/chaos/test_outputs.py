@@ -103,7 +103,19 @@ def test_outputs_with_a_gap_are_refused(make: MakeOutput) -> None:
 @pytest.mark.parametrize("make", KINDS)
 def test_a_checkpoint_that_counts_more_than_there_is_is_refused(make: MakeOutput) -> None:
     with pytest.raises((Violation, OutputShortError)):
-        filled(make, b"one\n").open(100, 9)
+        filled(make, b"one\n").open((100, 0), 9)
+
+
+def test_what_a_file_has_is_certain_until_its_machine_loses_power() -> None:
+    file = MemoryDisk().file("output")
+    output = filled(lambda: FileOutput(file, Counters()), b"one\n")
+    token = output.token()
+    assert output.is_certain(token)
+
+    file.power_loss(Random(1))
+
+    assert not output.is_certain(token)
+    assert output.is_certain(output.token())
 
 
 def test_a_torn_write_leaves_a_prefix_that_is_compared_and_completed() -> None:

@@ -92,6 +92,7 @@ statuses = every_field(
     failure=st.none() | every_field(messages.Failure, limit=limits, error=texts),
     fatal=st.none() | texts,
     delivered=naturals,
+    output_lost=st.booleans(),
 )
 run_orders = every_field(
     messages.Run,

@@ -252,9 +252,30 @@ def test_a_sink_that_has_moved_is_opened_when_it_is_known_where_it_stood() -> No
 
     orders = bench.peer("b", Tokens(3, 77, ((0, 12, encode("token", bench.registry)),)))
 
-    assert [order for order in orders if isinstance(order, do.OpenSink)] == [do.OpenSink(0, "token", 12)]
+    assert [order for order in orders if isinstance(order, do.OpenSink)] == [do.OpenSink(0, "token", 12, synced=False)]
     assert bench.member.running is not None
     assert bench.member.running.stages.time == 77
+
+
+def test_a_sink_that_lost_its_output_at_a_cut_in_memory_is_told_and_nothing_is_worked_on() -> None:
+    bench = worked(Bench(), 3)
+    bench.fence(2)
+    orders = bench.adopt(formation(2, nodes=("a",), cut=3, in_memory=True))
+    assert [order.synced for order in orders if isinstance(order, do.OpenSink)] == [False]
+    assert not bench.status().output_lost
+
+    bench.hear(chas.OutputLost(0, 0))
+    orders = bench.answer_cursors()
+    orders += bench.tick()
+
+    assert bench.status().output_lost
+    assert do.ReadSource not in kinds(orders)
+
+
+def test_what_a_sink_has_at_a_checkpoint_is_called_synced() -> None:
+    orders = at_work(Bench(), nodes=("a",)).done
+
+    assert [order.synced for order in orders if isinstance(order, do.OpenSink)] == [True]
 
 
 def test_every_member_says_where_all_sinks_stood_before_anything_else() -> None:
