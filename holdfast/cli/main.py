@@ -30,6 +30,7 @@ COMMANDS = {
     "coordinator": ("holdfast.cli.cluster", "coordinator"),
     "worker": ("holdfast.cli.cluster", "worker"),
     "status": ("holdfast.cli.status", "status"),
+    "query": ("holdfast.cli.query", "query"),
     "new": ("holdfast.cli.new", "new"),
     "completion": ("holdfast.cli.completion", "completion"),
 }

@@ -18,7 +18,6 @@ from holdfast.core.errors import UsageError
 # Commands that run user code as a worker does.
 WORKERS = frozenset({"run", "worker", "coordinator"})
 LATER = {
-    "query": "the state of one key",
     "grow": "add workers to a running cluster",
     "shrink": "take workers out of a running cluster",
 }
@@ -53,6 +52,11 @@ new worker.
 STATUS_HELP = """\
 Say how a cluster is doing: members and what each of them holds, generation, lag, checkpoint, and how long
 the last recoveries took; of a data directory that nobody runs, what it holds.
+"""
+QUERY_HELP = """\
+Print the state that a stateful step has for a key: of a running cluster as it is now, with everything that
+was durable before the question; of a directory that nobody runs as of its last checkpoint. KEY is text unless
+--as says otherwise: --as literal 17, --as literal "('eu', 3)", --as uuid, --as date 2026-11-24.
 """
 VERIFY_HELP = """\
 Run the application and the reference on the same input and compare all outputs byte by byte. Everything
@@ -140,6 +144,7 @@ def parser(*, with_app: bool) -> argparse.ArgumentParser:
     _add_coordinator(_command(commands, "coordinator", "form a cluster", COORDINATOR_HELP, with_app=with_app))
     _add_worker(_command(commands, "worker", "join a cluster", WORKER_HELP, with_app=with_app))
     _add_status(_command(commands, "status", "how a cluster is doing", STATUS_HELP, with_app=False))
+    _add_query(_command(commands, "query", "the state of one key", QUERY_HELP, with_app=False))
     new = _command(commands, "new", "make a project that runs", NEW_HELP, with_app=False)
     new.add_argument(
         "name", metavar="NAME", type=Path, help="the folder, and with its last part the application's name"
@@ -251,6 +256,23 @@ def _add_status(command: argparse.ArgumentParser) -> None:
     command.add_argument("--secret-file", type=Path, metavar="FILE", help="the cluster's secret")
     command.add_argument("--json", action="store_true", help="one JSON object on one line (docs/clusters.md)")
     command.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+
+
+def _add_query(command: argparse.ArgumentParser) -> None:
+    command.add_argument("step", metavar="STEP", help="name of the stateful step")
+    command.add_argument("key", metavar="KEY", help="the key, as text unless --as says otherwise")
+    command.add_argument(
+        "--as",
+        dest="key_as",
+        choices=("str", "literal", "uuid", "date"),
+        default="str",
+        help="what KEY is; literal: a Python literal of int, bool, bytes, str, or a tuple of them (str)",
+    )
+    command.add_argument("--app", metavar="APP", help="where a stopped run's states are of its own classes")
+    command.add_argument("--data", type=Path, metavar="DIR", help="of the cluster or worker, on this machine")
+    command.add_argument("--coordinator", metavar="HOST:PORT", help="where it listens")
+    command.add_argument("--secret-file", type=Path, metavar="FILE", help="the cluster's secret")
+    command.add_argument("--json", action="store_true", help="one JSON object on one line (docs/clusters.md)")
 
 
 def _add_cluster(command: argparse.ArgumentParser) -> None:

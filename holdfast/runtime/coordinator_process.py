@@ -20,13 +20,14 @@ import trio
 
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
-from holdfast.core.errors import ProcessingError
+from holdfast.core.errors import FrameError, ProcessingError
+from holdfast.core.keys import key_hash, range_of
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery import effects, events
 from holdfast.recovery.config import Config
-from holdfast.recovery.coordinator import Coordinator
-from holdfast.recovery.description import describe
+from holdfast.recovery.coordinator import Coordinator, State
+from holdfast.recovery.description import describe, is_at_work
 from holdfast.recovery.events import Kept
 from holdfast.recovery.wire import pack_kept, unpack_kept
 from holdfast.runtime.clock import now
@@ -35,17 +36,21 @@ from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_insi
 from holdfast.runtime.ledger import enter, refuse_outputs
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observations import Observations
+from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer, unpack_question
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.handshake import Identity, Role
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
-from holdfast.runtime.transport.reception import Reception
+from holdfast.runtime.transport.reception import Reception, Reply
 from holdfast.runtime.worker_process import SETUP, code_of
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.files import write_whole
 from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
 
 TICK_SECONDS = 0.02
+CALM_TICK_SECONDS = 0.1  # while the cluster works: then only checkpoints and newcomers become due by themselves
+QUERY_SECONDS = 5.0  # how long a question for a state may take while the cluster changes
+PRIMARY_SECONDS = 1.0  # and the worker that is asked
 STOP = b"stop"
 STATUS = b"status"
 LEAVE = b"leave "  # and the nodes, with spaces between
@@ -170,6 +175,7 @@ class CoordinatorProcess:
                 answer=self._answer,
                 report=options.report,
                 on_observed=self._observations.take,
+                take=self._take_query,
             )
             listening = await Listening.open(options.listen, options.secrets)
             options.on_listening(listening.address)
@@ -182,7 +188,7 @@ class CoordinatorProcess:
 
     async def _tick(self) -> None:
         while True:
-            await trio.sleep(TICK_SECONDS)
+            await trio.sleep(CALM_TICK_SECONDS if self._machine.state is State.RUN else TICK_SECONDS)
             self._handle(events.Ticked(now()))
             told = self._waiting.told(trio.current_time())
             if told is not None:
@@ -219,6 +225,49 @@ class CoordinatorProcess:
             self._handle(events.LeaveAsked(now(), nodes))
             return b"ok"
         return b""
+
+    # --- what only a worker knows
+
+    def _take_query(self, packed: bytes, reply: Reply) -> bool:
+        """A command asks for a state."""
+        if not packed.startswith(QUERY):
+            return False
+        question = unpack_question(packed[len(QUERY) :])
+        names = [step.name for step in self._plan.stateful]
+        if question.step in names:
+            self._nursery.start_soon(self._pass_on, question, reply)
+        else:
+            known = f"the application's are {', '.join(map(repr, names))}" if names else "the application has none"
+            reply(pack(Answer(problem=f"there is no stateful step {question.step!r}: {known}")))
+        return True
+
+    async def _pass_on(self, question: Question, reply: Reply) -> None:
+        """Ask the primary of the key, and again where the cluster is changing."""
+        with trio.move_on_after(QUERY_SECONDS):
+            while True:
+                found = await self._ask_primary(question)
+                if found is not None and not found.elsewhere:
+                    reply(pack(found))
+                    return
+                await trio.sleep(TICK_SECONDS)
+        reason = self._machine.waiting or "the worker that holds the key is not at work"
+        reply(pack(Answer(problem=f"no answer within {QUERY_SECONDS:g} s: {reason}")))
+
+    async def _ask_primary(self, question: Question) -> Answer | None:
+        formation = self._machine.formation
+        if formation is None or not is_at_work(self._machine):
+            return None
+        ranges = formation.layout.ranges
+        node = ranges[range_of(key_hash(question.key), len(ranges))].primary
+        with trio.move_on_after(PRIMARY_SECONDS):
+            packed = await self._reception.ask(node, pack(question))
+            try:
+                return None if packed is None else unpack_answer(packed)
+            except FrameError as error:
+                return Answer(problem=str(error))
+        return None
+
+    # --- how it is
 
     def _status(self) -> dict[str, Any]:
         """What `holdfast status` shows; docs/clusters.md lists it."""

@@ -11,6 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.connectors.interface import OpenSink, OpenSource
@@ -24,6 +25,7 @@ from holdfast.runtime.intake import Intake, SourceFailed, open_intake
 from holdfast.runtime.latencies import Latencies
 from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
+from holdfast.runtime.query import Question, Reply, Waiting
 from holdfast.runtime.reopening import LostDelivery, boot_id, reopen
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.storage.partition_log import PartitionLog
@@ -36,9 +38,17 @@ from holdfast.worker.member import Member
 TICK_SECONDS = 0.005  # how long the machine may hear nothing while something is under way …
 IDLE_SECONDS = 0.1  # … and at all: cuts, alarms and checkpoints become due by themselves
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asks for a state."""
+
+    question: Question
+    reply: Reply
+
+
 # What waits in the inbox and is no answer to an order.
 STAYING = (
-    *(BaseException, SourceFailed),
+    *(BaseException, SourceFailed, Asked),
     *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost, cluster_events.LineMade),
 )
 
@@ -69,6 +79,7 @@ class MemberLife:
         self.inbox = inbox
         self.failure: HoldfastError | None = None  # of a source
         self.latencies = Latencies()
+        self._questions = Waiting()
         self._node = node
         self._log = log
         self._state = state
@@ -120,10 +131,16 @@ class MemberLife:
         self._happened.append(cluster_events.Booted(now(), self._node, identity.incarnation, self._found()))
         while self._end is None:
             event = self._next_event()
+            if isinstance(event, Asked):  # no business of the machine: it is only looked at
+                self._questions.hear(event.question, event.reply, self.member.running)
+                self._questions.serve(self.member.running)
+                continue
             for effect in self.member.handle(event):
                 self._carry_out_one(effect)
             self._handled(event)
             self._measure()
+            if self._questions:
+                self._questions.serve(self.member.running)
         return self._end
 
     def _measure(self) -> None:

@@ -27,11 +27,12 @@ from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, ended_by, known_types, open_sinks
 from holdfast.runtime.fingerprint import fingerprint
-from holdfast.runtime.member_life import MemberLife
+from holdfast.runtime.member_life import Asked, MemberLife
 from holdfast.runtime.nondeterminism import BYTES_MAX, explained
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observation import Observer
 from holdfast.runtime.points import Probe
+from holdfast.runtime.query import pack, unpack_question
 from holdfast.runtime.state_writer import HINTS
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.book import Entry, Registration
@@ -41,6 +42,7 @@ from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.peers import Peers
 from holdfast.runtime.transport.question import ask
+from holdfast.runtime.transport.reception import TICKET_BYTES
 from holdfast.storage.directory import DataDirectory
 from holdfast.worker import cluster_effects
 from holdfast.worker.cluster_effects import SendPeer, SendStatus
@@ -163,6 +165,7 @@ class WorkerProcess:
                 on_order=lambda order: inbox.put(Ordered(now(), order)),
                 on_book=self._know,
                 on_refused=self._refused,
+                on_question=self._asked,
                 report=options.report,
                 random=random,
             )
@@ -209,6 +212,14 @@ class WorkerProcess:
     def _know(self, book: tuple[Entry, ...]) -> None:
         assert self._peers is not None
         self._peers.know(book)
+
+    def _asked(self, packed: bytes) -> None:
+        """A state is asked for; the engine thread answers between two events."""
+        line, ticket = self._line, packed[:TICKET_BYTES]
+        assert line is not None
+        assert self._life is not None
+        question = unpack_question(packed[TICKET_BYTES:])
+        self._life.inbox.put(Asked(question, lambda answer: line.answer(ticket + pack(answer))))
 
     # --- numbers for people
 

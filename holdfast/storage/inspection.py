@@ -136,6 +136,32 @@ def glance(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
         lock.release()
 
 
+@contextmanager
+def stored_state(path: Path) -> Iterator[LmdbState | None]:
+    """The state in a data directory that nobody runs, to read from; None before the first start was over.
+
+    Raises UsageError, DirectoryInUseError, FormatError and DamagedError.
+    """
+    refuse_foreign(path, DATA, create=False)
+    lock = DirectoryLock(path, wait=0)
+    try:
+        directory = find_out(path, DATA)
+        if directory is None:
+            yield None
+            return
+        with _marks(path, "marks", DATA.environments, Report(str(path))) as marks:
+            if marks.read("state").surely_new:
+                yield None
+                return
+            state = open_state(path / "state", marks, (FORMAT_VERSION, directory), readonly=True)
+            try:
+                yield state
+            finally:
+                state.close()
+    finally:
+        lock.release()
+
+
 def coordinator_record(path: Path) -> bytes | None:
     """The record in a coordinator's folder that nobody runs, None before the first.
 

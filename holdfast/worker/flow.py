@@ -176,6 +176,12 @@ class Flow:
         epoch = self.epochs.get(self.applied + 1)
         return epoch is not None and self.stages.can_advance(epoch)
 
+    @property
+    def is_half_applied(self) -> bool:
+        """Whether some steps of an epoch are applied and others are not."""
+        epoch = self.epochs.get(self.applied + 1)
+        return epoch is not None and epoch.next_step > 0
+
     def apply(self) -> tuple[OpenEpoch, Outgoing]:
         """Go on with it, perhaps to its end."""
         epoch = self.epochs[self.applied + 1]

@@ -16,7 +16,7 @@ from holdfast.cli.main import main
         (["chaos", "app.py", "--scenario", "power"], "is for several workers; for one: mixed, random"),
         (["status", "--data", "x"], "there is no data directory at x"),
         (["status"], "say which cluster"),
-        (["query", "step", "key"], "'query' comes with clusters"),
+        (["query", "step", "key"], "say of what"),
         (["grow", "2"], "'grow' comes with clusters"),
         (["shrink", "1"], "'shrink' comes with clusters"),
     ],

@@ -22,7 +22,7 @@ from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.book import Entry, Registration, pack_registration, unpack_book
-from holdfast.runtime.transport.channels import BOOK, OBSERVED, ORDER, REFUSAL, REGISTRATION, STATUS
+from holdfast.runtime.transport.channels import ANSWER, BOOK, OBSERVED, ORDER, QUESTION, REFUSAL, REGISTRATION, STATUS
 from holdfast.runtime.transport.complaints import Complaints
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.dialer import Called, keep_calling
@@ -49,6 +49,7 @@ class CoordinatorLine:
         on_refused: Callable[[str], None],
         report: Callable[[str], None],
         random: Random,
+        on_question: Callable[[bytes], None] = lambda question: None,
     ) -> None:
         """`on_joined` is told the cluster, at every connection; the others what has come.
 
@@ -63,6 +64,7 @@ class CoordinatorLine:
         self._on_order = on_order
         self._on_book = on_book
         self._on_refused = on_refused
+        self._on_question = on_question
         self._report = Complaints(report)
         self._random = random
         self._bell = Bell(trio.lowlevel.current_trio_token())
@@ -76,6 +78,10 @@ class CoordinatorLine:
     def observe(self, packed: bytes) -> None:
         """Tell it numbers for people, in place of what has not left yet. Any thread may call it."""
         self._outbox.put_latest(OBSERVED, packed)
+
+    def answer(self, packed: bytes) -> None:
+        """Answer a question of its. Any thread may call it."""
+        self._outbox.put(ANSWER, packed)
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -118,6 +124,8 @@ class CoordinatorLine:
             self._on_order(unpack_order(message))
         elif channel == BOOK:
             self._on_book(unpack_book(message))
+        elif channel == QUESTION:
+            self._on_question(message)
         elif channel == REFUSAL:
             self._on_refused(to_text(message))
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Final
 
 import trio
@@ -31,6 +32,8 @@ from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening, host_of
 from holdfast.runtime.transport.outbox import Outbox
 
+Reply = Callable[[bytes], object]
+TICKET_BYTES: Final = 8  # in front of a question to a worker, and of its answer
 EVERYWHERE: Final = ("0.0.0.0", "::")  # what a worker may listen on, and nobody can call
 
 
@@ -43,6 +46,15 @@ class Desk:
         self.host = host  # it came from
         self.entry: Entry | None = None  # None: it has not registered
         self.connection: Connection | None = None
+
+
+class _Asked:
+    """A question to a worker."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.answer = b""
+        self.answered = trio.Event()
 
 
 class Reception:
@@ -60,10 +72,11 @@ class Reception:
         answer: Callable[[bytes], bytes],
         report: Callable[[str], None],
         on_observed: Callable[[str, bytes], None] = lambda node, packed: None,
+        take: Callable[[bytes, Reply], bool] = lambda question, reply: False,
     ) -> None:
         """`admit` may say why a worker can't take part. `on_lost` is told node and incarnation, `on_observed` the node.
 
-        `on_observed` may raise FrameError.
+        `on_observed` may raise FrameError. `take` takes questions whose answer comes later; others are for `answer`.
         """
         self._own = own
         self._secrets = secrets
@@ -73,6 +86,9 @@ class Reception:
         self._on_lost = on_lost
         self._answer = answer
         self._on_observed = on_observed
+        self._take_later = take
+        self._asked: dict[bytes, _Asked] = {}  # by ticket: questions to workers
+        self._tickets = count()
         self._report = Complaints(report)
         self._desks: dict[str, Desk] = {}  # by node; registered ones only
         self._token = trio.lowlevel.current_trio_token()
@@ -93,6 +109,20 @@ class Reception:
         desk = self._desks.get(node)
         if desk is not None:
             desk.outbox.put_latest(ORDER, pack_order(order))
+
+    async def ask(self, node: str, question: bytes) -> bytes | None:
+        """What a worker answers; None while it is not connected. Waits until it does: the caller sets a limit."""
+        desk = self._desks.get(node)
+        if desk is None:
+            return None
+        ticket = next(self._tickets).to_bytes(TICKET_BYTES, "big")
+        asked = self._asked[ticket] = _Asked(node)
+        try:
+            desk.outbox.put(QUESTION, ticket + question)
+            await asked.answered.wait()
+        finally:
+            del self._asked[ticket]
+        return asked.answer
 
     @property
     def book(self) -> tuple[Entry, ...]:
@@ -133,6 +163,11 @@ class Reception:
                 raise FrameError("a status in the name of another worker")
             if self._desks.get(peer.node) is desk:
                 self._on_status(status)
+        elif channel == ANSWER:
+            asked = self._asked.get(message[:TICKET_BYTES])
+            if asked is not None and asked.node == peer.node:
+                asked.answer = message[TICKET_BYTES:]
+                asked.answered.set()
         elif channel == OBSERVED:
             if self._desks.get(peer.node) is desk:
                 self._on_observed(peer.node, message)
@@ -169,4 +204,5 @@ class Reception:
         """A message of a command."""
         if channel != QUESTION:
             raise FrameError(f"a message of channel {channel} from a {peer.role.name.lower()}")
-        desk.outbox.put(ANSWER, self._answer(message))
+        if not self._take_later(message, lambda answer: desk.outbox.put(ANSWER, answer)):
+            desk.outbox.put(ANSWER, self._answer(message))

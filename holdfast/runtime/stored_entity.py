@@ -1,0 +1,98 @@
+"""The state of one key as the last complete checkpoint of a data directory holds it; nobody runs the directory.
+
+Invariant: nothing is changed, and everything read is checked. What was logged behind the checkpoint is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+
+from holdfast.core import keys
+from holdfast.core.entities import canonical_of
+from holdfast.core.images import unpack
+from holdfast.core.types import TypeRegistry
+from holdfast.core.values import decode
+from holdfast.recovery.wire import unpack_kept
+from holdfast.storage.inspection import coordinator_record, stored_state
+from holdfast.storage.lmdb_state import LmdbState
+from holdfast.worker.holding import VOID_STEP
+from holdfast.worker.member_record import MemberRecord
+from holdfast.worker.record import Record
+
+NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was found."""
+
+    state: Any  # NOTHING: the key has none
+    epoch: int  # of the checkpoint
+    steps: frozenset[str]  # that have any entity in it
+
+
+def of_one_worker(data: Path, step: str, key: Any, registry: TypeRegistry) -> Stored | None:
+    """In the directory of one worker; None before the first checkpoint."""
+    with stored_state(data) as state:
+        packed = state.record() if state is not None else None
+        if state is None or packed is None:
+            return None
+        record = Record.unpack(packed)
+        found, steps = _in_chunks(state, step, key, registry, 0)
+        if found is NOTHING and step in record.spaces:
+            (image,) = state.load(record.spaces[step], [canonical_of(keys.lookup(key))])
+            found = NOTHING if image is None else decode(image, registry)
+        return Stored(found, record.epoch, steps | frozenset(record.spaces))
+
+
+def of_cluster(data: Path, step: str, key: Any, registry: TypeRegistry) -> Stored | None:
+    """In the directories of a cluster's workers; None before the first checkpoint."""
+    packed = coordinator_record(data / "coordinator")
+    kept = unpack_kept(packed) if packed is not None else None
+    if kept is None or kept.checkpoint is None or kept.formation is None:
+        return None
+    number = keys.range_of(keys.key_hash(keys.canonical(key)), len(kept.formation.layout.ranges))
+    steps: frozenset[str] = frozenset()
+    for path in sorted(data.glob("worker-*")):
+        with stored_state(path) as state:
+            record = state.record() if state is not None else None
+            if state is None or record is None:
+                continue
+            own = MemberRecord.unpack(record)
+            if own.checkpoint != kept.checkpoint.number:
+                continue
+            found, there = _in_chunks(state, step, key, registry, number)
+            steps |= there
+            if number in own.ranges:
+                return Stored(found, own.epoch, steps)
+    return None
+
+
+def _in_chunks(
+    state: LmdbState, step: str, key: Any, registry: TypeRegistry, number: int
+) -> tuple[Any, frozenset[str]]:
+    """The newest image of a key, and all steps that have any. `number` is the key's range."""
+    lookup, found, steps = keys.lookup(key), NOTHING, set()
+    for chunk in _chunks(state):
+        name = msgpack.unpackb(chunk, unicode_errors="surrogatepass", strict_map_key=False)[0]
+        steps.add(name)
+        if name == VOID_STEP and number in unpack(chunk, registry).keys:
+            found = NOTHING
+        if name != step:
+            continue
+        images = unpack(chunk, registry)
+        if lookup in images.removed:
+            found = NOTHING
+        if lookup in images.keys:
+            found = images.states[images.keys.index(lookup)]
+    return found, frozenset(name for name in steps if not name.startswith("$"))
+
+
+def _chunks(state: LmdbState) -> Iterator[bytes]:
+    for _, chunk in state.chunks():
+        yield chunk
