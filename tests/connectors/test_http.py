@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ class Requester(threading.Thread):
     def __init__(self, desk: Desk, body: bytes, headers: dict[str, str] = JSON) -> None:
         super().__init__(daemon=True)
         self.answer: Answer | None = None
-        self._request = lambda: desk.post(body, headers)
+        self._request: Callable[[], Answer] = lambda: desk.post(body, headers)
         self.start()
 
     def run(self) -> None:
