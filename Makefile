@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+DOCS   := $(VENV)/.docs
 
 KILLS  ?= 5
 SEED   ?= 1
 export TEXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly check bench wheel clean
+.PHONY: help demo test test-nightly check bench docs wheel clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,13 @@ check: $(READY) ## linter and type checker
 
 bench: $(READY) ## the table of docs/benchmarks, from one run; results are kept in benchmarks/results
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+docs: $(DOCS) ## build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 wheel: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

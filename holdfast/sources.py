@@ -14,14 +14,28 @@ from holdfast.connectors.standard_input import Stdin
 from holdfast.connectors.text_file import TextFile
 
 if TYPE_CHECKING:
+    from holdfast.connectors.http_source import Http
     from holdfast.connectors.kafka_source import KafkaSource as Kafka
     from holdfast.connectors.postgres_source import PostgreSQLSource as PostgreSQL
     from holdfast.connectors.sqlite_source import SQLiteSource as SQLite
 
-__all__ = ["Csv", "Generator", "JsonLines", "Kafka", "Memory", "PostgreSQL", "SQLite", "Send", "Stdin", "TextFile"]
+__all__ = [
+    "Csv",
+    "Generator",
+    "Http",
+    "JsonLines",
+    "Kafka",
+    "Memory",
+    "PostgreSQL",
+    "SQLite",
+    "Send",
+    "Stdin",
+    "TextFile",
+]
 
 # Loaded when they are first used: what they import is much, and most applications need none of them.
 _HOMES = {
+    "Http": ("holdfast.connectors.http_source", "Http"),
     "Kafka": ("holdfast.connectors.kafka_source", "KafkaSource"),
     "PostgreSQL": ("holdfast.connectors.postgres_source", "PostgreSQLSource"),
     "SQLite": ("holdfast.connectors.sqlite_source", "SQLiteSource"),

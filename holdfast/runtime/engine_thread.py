@@ -21,8 +21,9 @@ from holdfast.connectors.intake import with_intake
 from holdfast.connectors.interface import OpenSink
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
-from holdfast.core.connector import never_ends
+from holdfast.core.connector import never_ends, remembered_by
 from holdfast.core.errors import (
+    ApplicationError,
     DiskFullError,
     NonDeterminismError,
     ProcessingError,
@@ -271,6 +272,8 @@ def adapt(app: Application) -> None:
     app.check()
     for step in app.sources:
         source = as_source(step.source)
+        if step.intake is not None and remembered_by(source) is not None and not isinstance(source, Send):
+            raise ApplicationError(f"{app.place(step.name)}: {type(source).__name__} takes no intake function")
         if not isinstance(source, Send):  # what callers send goes through the function on its way (lane.py)
             stops = step.on_error == "stop"
             source = with_intake(source, step.name, step.intake, step.intake_concurrency, stops=stops)
