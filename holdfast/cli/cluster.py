@@ -15,11 +15,11 @@ from holdfast.cli import loading
 from holdfast.cli.cluster_screen import ClusterScreen
 from holdfast.cli.reports import Reports
 from holdfast.cli.scratch import RunOutcome
-from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.connector import is_live
-from holdfast.core.errors import NonDeterminismError, ProcessingError, StoppedError, UsageError
+from holdfast.core.errors import NonDeterminismError, ProcessingError, StoppedError
 from holdfast.runtime.capture import capture
+from holdfast.runtime.cluster_setup import refuse_unfit
 from holdfast.runtime.coordinator_process import CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
 from holdfast.runtime.notice import LINKS, LINKS_OF_START, Notice
@@ -123,14 +123,6 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
     if process.restart:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
-
-
-def refuse_unfit(app: Application) -> None:
-    """Raise for what only a single worker can do in this release."""
-    if app.entities_in_memory is not None:
-        raise UsageError("entities_in_memory does not go together with several workers yet: leave one of them out")
-    if any(isinstance(step.source, Send) for step in app.sources):
-        raise UsageError("sources.Send belongs to an Engine in one process; not with several workers yet")
 
 
 @contextmanager

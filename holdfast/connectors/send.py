@@ -28,6 +28,7 @@ else:
 
 REMEMBERED: Final = 100_000
 _IMAGES: Final = 3  # of a record
+_NO_ID: Final = b"\xc0\xc0"  # the images of None and None
 
 
 class Send(Generic[T]):
@@ -58,6 +59,22 @@ class Send(Generic[T]):
         """A record as it is logged; ValueTypeError for what is not a value."""
         # The image of a list of three is a byte that says so, and then the three.
         return self._codec.encode([None, None, message] if identity is None else [*identity, message])[1:]
+
+    def under_id(self, record: bytes, identity: tuple[str, int]) -> bytes:
+        """The same record, but with this id if it has none."""
+        if not record.startswith(_NO_ID):
+            return record
+        encode = self._codec.encode
+        return encode(identity[0]) + encode(identity[1]) + record[len(_NO_ID) :]
+
+    def is_record(self, raw: bytes) -> bool:
+        """Whether this is one record as `record` makes them, for bytes that came from elsewhere."""
+        try:
+            producer, sequence, _ = self._codec.decode_all(raw)
+        except Exception:  # noqa: BLE001 - whatever strange bytes lead to
+            return False
+        without = producer is None and sequence is None
+        return without or (type(producer) is str and type(sequence) is int)
 
     def complaint(self, message: object, error: ValueTypeError) -> ValueTypeError:
         """What is wrong with a message that gave no record, with the place as its sender knows it."""

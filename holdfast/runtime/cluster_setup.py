@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import msgpack
 
-from holdfast.core.errors import FrameError
+from holdfast.core.application import Application
+from holdfast.core.errors import FrameError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,9 @@ class ClusterSetup:
             return cls(application, tuple((source, name) for source, name in partitions), backups, tuple(code))
         except (ValueError, TypeError) as error:
             raise FrameError(f"that is no setup of a cluster: {error}") from error
+
+
+def refuse_unfit(app: Application) -> None:
+    """Raise for what only a single worker can do in this release."""
+    if app.entities_in_memory is not None:
+        raise UsageError("entities_in_memory does not go together with several workers yet: leave one of them out")

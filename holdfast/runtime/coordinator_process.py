@@ -33,11 +33,13 @@ from holdfast.recovery.wire import pack_kept, unpack_kept
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_inside
+from holdfast.runtime.front_line import WHERE
 from holdfast.runtime.ledger import enter, refuse_outputs
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observations import Observations
 from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer, unpack_question
 from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.book import pack_book
 from holdfast.runtime.transport.handshake import Identity, Role
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
@@ -220,6 +222,8 @@ class CoordinatorProcess:
             return b"ok"
         if question == STATUS:
             return json.dumps(self._status()).encode()
+        if question.startswith(WHERE):
+            return self._where(question[len(WHERE) :].decode(errors="replace"))
         if question.startswith(LEAVE):
             nodes = tuple(question[len(LEAVE) :].decode().split())
             self._handle(events.LeaveAsked(now(), nodes))
@@ -268,6 +272,17 @@ class CoordinatorProcess:
         return None
 
     # --- how it is
+
+    def _where(self, source: str) -> bytes:
+        """Which member takes what is sent to a source; empty while none does."""
+        formation = self._machine.formation
+        number = next((n for n, (name, _) in enumerate(self._partitions) if name == source), None)
+        if formation is None or number is None:
+            return b""
+        primary = formation.layout.partitions[number].primary
+        member = formation.member(primary)
+        here = [e for e in self._reception.book if member and (e.node, e.incarnation) == (primary, member.incarnation)]
+        return pack_book((here[0],)) if here else b""
 
     def _status(self) -> dict[str, Any]:
         """What `holdfast status` shows; docs/clusters.md lists it."""

@@ -11,22 +11,27 @@ same id, whatever happened to it.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from holdfast.core.application import Application
 from holdfast.core.errors import UsageError
+from holdfast.runtime.callers import Callers, Identity
 from holdfast.runtime.fronts import AsyncFront, ThreadFront, front_here
 from holdfast.runtime.mailbox import Letter
-from holdfast.runtime.session import Identity, Session
+from holdfast.runtime.session import Session
 
 
 class Engine:
     """Runs an application in this process, for the callers in it.
 
     `data` is the data directory, `./holdfast-data/<application>` if not given. `accept_code` is for a start with
-    changed code after a crash, as `holdfast run --accept-code`. This release has one worker.
+    changed code after a crash, as `holdfast run --accept-code`. With several `workers`, or with `backups`, the work is
+    done by processes of their own, which import the application from where it is, or from `target`
+    (`module:name` or `path/to/file.py:name`). With `coordinator` (`host:port`) the engine joins a cluster that runs;
+    `secret` names the file with its secret.
     """
 
     def __init__(
@@ -36,14 +41,26 @@ class Engine:
         data: str | Path | None = None,
         accept_code: bool = False,
         workers: int = 1,
+        backups: int = 0,
+        target: str | None = None,
         coordinator: str | None = None,
+        secret: str | Path | None = None,
     ) -> None:
         if not isinstance(app, Application):
             raise UsageError(f"hf.Engine takes an hf.Application, not {type(app).__name__}")
-        if workers != 1 or coordinator is not None:
-            raise UsageError("this release runs one worker in this process: leave workers= and coordinator= out")
         app.check()
-        self._session = Session(app, Path("holdfast-data") / app.name if data is None else Path(data), accept_code)
+        place = Path("holdfast-data") / app.name if data is None else Path(data)
+        self._session: Callers
+        if coordinator is not None:
+            if data is not None or accept_code or (workers, backups, target) != (1, 0, None):
+                raise UsageError("coordinator= joins a cluster, which has data, workers and code: leave the others out")
+            self._session = clusters().joined(app, coordinator, secret)
+        elif type(workers) is not int or type(backups) is not int or not 0 <= backups < workers:
+            raise UsageError(f"workers={workers!r}, backups={backups!r}: one worker or more, and fewer backups")
+        elif workers == 1:
+            self._session = Session(app, place, accept_code)
+        else:
+            self._session = clusters().own(app, place, workers, backups, accept_code=accept_code, target=target)
         self._view: AsyncEngine | None = None
 
     # --- coroutines
@@ -100,7 +117,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._session.close()
-        self._session.thread.thread.join()
+        self._session.join()
         self._session.leave(error)
 
     def open(self) -> BlockingEngine:
@@ -124,7 +141,7 @@ class Engine:
 class AsyncEngine:
     """An engine as coroutines see it."""
 
-    def __init__(self, session: Session, front: AsyncFront) -> None:
+    def __init__(self, session: Callers, front: AsyncFront) -> None:
         self.front = front
         self._session = session
         self._wait = front.wait
@@ -152,13 +169,13 @@ class AsyncEngine:
     async def query(self, step: str, key: object) -> Any:
         """Return the state of a key in a stateful step, or None. It has seen all that was durable before the call."""
         session = self._session
-        return session.state(await self._wait(session.question(step, key, self.front), session.desk.ask))
+        return session.state(await self._wait(session.question(step, key, self.front), session.put_question))
 
 
 class BlockingEngine:
     """An engine as threads see it; any number of them may call at once."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Callers) -> None:
         self._session = session
         self._front = ThreadFront()
 
@@ -183,4 +200,9 @@ class BlockingEngine:
         """Return the state of a key in a stateful step, or None. It has seen all that was durable before the call."""
         session = self._session
         session.refuse_own_thread()
-        return session.state(self._front.wait(session.question(step, key, self._front), session.desk.ask))
+        return session.state(self._front.wait(session.question(step, key, self._front), session.put_question))
+
+
+def clusters() -> ModuleType:
+    """What makes sessions with clusters; who never asks for one is spared the import of all that belongs to them."""
+    return importlib.import_module("holdfast.runtime.cluster_session")

@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.connectors.calls import Calls
-from holdfast.runtime.mailbox import Letter, Mailbox, settle
+from holdfast.runtime.mailbox import Letter, settle
 
 Record = Callable[[Any], bytes]  # from what the function gave to the record that is logged
 
@@ -30,10 +30,24 @@ class _Entry:
         self.outcome: Future[Any] | None = None  # once its call is over
 
 
-class Lane:
-    """Before one mailbox."""
+class Box(Protocol):
+    """Where letters go from here."""
 
-    def __init__(self, mailbox: Mailbox, calls: Calls) -> None:
+    refusal: Callable[[], Exception] | None  # why nothing new is taken; what is on its way still is
+    failure: Callable[[], Exception] | None  # why nothing is taken any more
+    arrived: Callable[[], None]
+
+    def put(self, letter: Letter) -> None:
+        """Send it."""
+
+    def admit(self, letter: Letter) -> None:
+        """Send what was let in before anything was refused."""
+
+
+class Lane:
+    """Before one mailbox, or another box."""
+
+    def __init__(self, mailbox: Box, calls: Calls) -> None:
         self._mailbox = mailbox
         self._calls = calls
         self._entries: deque[_Entry] = deque()  # in order, until they leave

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.connectors.interface import OpenSink, OpenSource
+from holdfast.connectors.send import Send
 from holdfast.core.errors import HoldfastError, OutputHeldError
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.acknowledger import Acknowledger
+from holdfast.runtime.clients import Clients
 from holdfast.runtime.clock import now
 from holdfast.runtime.deliveries import Delivery, open_delivery
+from holdfast.runtime.desk import Knock
 from holdfast.runtime.held import WaitingDelivery
-from holdfast.runtime.intake import Intake, SourceFailed, open_intake
+from holdfast.runtime.intake import Intake, SentIntake, SourceFailed, open_intake
 from holdfast.runtime.latencies import Latencies
+from holdfast.runtime.mailbox import Mailbox
 from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
 from holdfast.runtime.query import Question, Reply, Waiting
@@ -52,7 +56,7 @@ STAYING = (
     *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost, cluster_events.LineMade),
 )
 
-Send = Callable[[cluster_effects.SendPeer | cluster_effects.SendStatus], None]
+Post = Callable[[cluster_effects.SendPeer | cluster_effects.SendStatus], None]
 
 
 class MemberLife:
@@ -65,12 +69,13 @@ class MemberLife:
         node: str,
         log: PartitionLog,
         state: State,
-        sources: list[tuple[OpenSource, str]],
+        sources: list[tuple[str, OpenSource, str]],
+        clients: Clients,
         sinks: list[OpenSink],
         registry: TypeRegistry,
         probe: Probe,
         inbox: queue.SimpleQueue[Any],
-        send: Send,
+        send: Post,
         handled: Callable[[Any], None],
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -83,7 +88,9 @@ class MemberLife:
         self._node = node
         self._log = log
         self._state = state
-        self._sources = sources  # (source, partition) by number of the partition
+        self._sources = sources  # (name of the source, source, partition) by number of the partition
+        self._clients = clients
+        self._mailboxes: dict[int, Mailbox] = {}  # of own partitions that take what is sent
         self._sinks = sinks
         self._probe = probe
         self._boot = boot_id()
@@ -92,7 +99,7 @@ class MemberLife:
         self._report = report
         self._log_writer = MemberLogWriter(log, self.inbox.put)
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
-        self._acknowledger = Acknowledger(sources, self.inbox.put)
+        self._acknowledger = Acknowledger([(source, name) for _, source, name in sources], self.inbox.put)
         self._intakes: dict[int, Intake] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._happened: deque[Any] = deque()  # events that came about here; handled before the inbox
@@ -114,8 +121,8 @@ class MemberLife:
             effects.ReadChunks: self._read_chunks,
             effects.OpenSource: self._open_source,
             effects.ReadSource: self._read_source,
-            effects.Acknowledge: lambda order: None,  # nobody who sent it waits in this process
-            effects.Answer: lambda order: None,
+            effects.Acknowledge: self._acknowledge,
+            effects.Answer: self._answer,
             effects.OpenSink: self._open_sink,
             effects.Deliver: self._deliver,
             effects.TakeToken: self._take_token,
@@ -164,14 +171,18 @@ class MemberLife:
     # --- events
 
     def _next_event(self) -> Any:
-        if self._happened:
-            return self._happened.popleft()
-        event = self._take()
-        if isinstance(event, SourceFailed):
-            raise event.error
-        if isinstance(event, BaseException):
-            raise event
-        return event
+        while not self._happened:
+            event = self._take()
+            if isinstance(event, SourceFailed):
+                raise event.error
+            if isinstance(event, BaseException):
+                raise event
+            if not isinstance(event, Knock):
+                return event
+            for intake in self._intakes.values():
+                if isinstance(intake, SentIntake):
+                    self._happen(intake.heard())
+        return self._happened.popleft()
 
     def _take(self) -> Any:
         if self.member.busy:
@@ -228,6 +239,8 @@ class MemberLife:
             delivery.close()
         self._intakes.clear()
         self._deliveries.clear()
+        self._mailboxes.clear()
+        self._clients.close()
 
     def _found(self) -> Found:
         checkpoint, record = self._state.checkpoint(), self._state.record()
@@ -279,9 +292,14 @@ class MemberLife:
     # --- sources and sinks
 
     def _open_source(self, order: effects.OpenSource) -> None:
-        source, partition = self._sources[order.partition]
-        reader = source.open(partition, order.offset)
+        name, source, partition = self._sources[order.partition]
         post = self._post_of(self._life)
+        if isinstance(source, Send):
+            mailbox = self._mailboxes[order.partition] = self._clients.open(name)
+            self._intakes[order.partition] = SentIntake(order.partition, mailbox, order.offset)
+            mailbox.arrived = lambda: post(Knock())
+            return
+        reader = source.open(partition, order.offset)
         self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, post)
 
     def _read_source(self, order: effects.ReadSource) -> None:
@@ -291,6 +309,14 @@ class MemberLife:
             threading.Timer(pause, self._post_of(self._life), [event]).start()
         else:
             self._happen(event)
+
+    def _acknowledge(self, order: effects.Acknowledge) -> None:
+        if order.partition in self._mailboxes:
+            self._mailboxes[order.partition].acknowledge(order.upto)
+
+    def _answer(self, order: effects.Answer) -> None:
+        if order.partition in self._mailboxes:
+            self._mailboxes[order.partition].answer(order.first + order.count, order.answers)
 
     def _open_sink(self, order: effects.OpenSink) -> None:
         sink, post = self._sinks[order.sink], self._post_of(self._life)

@@ -16,7 +16,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ class SupervisorOptions:
     seconds: float | None = None
     limits: Limits = field(default_factory=Limits)
     secrets: tuple[bytes, ...] = ()
+    environment: Mapping[str, str] | None = None  # of its processes; None: this one's
+    hears_signals: bool = True  # a command does; inside a user's process signals are the user's
     report: Callable[[str], None] = lambda line: None
     on_status: Callable[[dict[str, Any]], None] | None = None  # told how the cluster is doing, about twice a second
 
@@ -108,13 +111,16 @@ class Supervisor:
                 if child.process is not None:
                     child.process.kill()
                     child.process.wait()
+                    let_go(child.process)
         return self.code
 
     async def _main(self) -> None:
         self._over = trio.Event()
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        hearing = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+        with hearing if self._options.hears_signals else nullcontext() as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear, signals, nursery)
+                if signals is not None:
+                    nursery.start_soon(self._hear, signals, nursery)
                 limit, report = self._options.limits.silence_seconds, self._options.report
                 nursery.start_soon(end_frozen, self._running, limit, report)
                 if self._options.seconds is not None:
@@ -131,6 +137,11 @@ class Supervisor:
                     self._options.report(line)
                 await self._wait_for_workers()
                 nursery.cancel_scope.cancel()
+
+    @property
+    def address(self) -> Address | None:
+        """Where the coordinator listens, once it does; any thread may look."""
+        return self._address
 
     # --- processes
 
@@ -181,6 +192,7 @@ class Supervisor:
             child.process = self._start([*options.program, *child.arguments, "--leashed", *capture, *debug])
             started = trio.current_time()
             code = await self._wait(child.process)
+            let_go(child.process)
             if code in FINAL_CODES:
                 self._ended(child, code)
                 if not child.is_kept:
@@ -251,7 +263,7 @@ class Supervisor:
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         """A process that ends with this one; a Ctrl-C is for this one alone."""
-        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=self._options.environment)
 
     @staticmethod
     async def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -319,6 +331,12 @@ class Supervisor:
         for child in self._children:
             if child.process is not None:
                 child.process.kill()
+
+
+def let_go(process: subprocess.Popen[bytes]) -> None:
+    """Close the end of the pipe to a process that has ended."""
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def refuse_single(data: Path) -> None:

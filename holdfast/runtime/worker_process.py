@@ -17,12 +17,14 @@ from typing import Any, cast
 
 import trio
 
+from holdfast.connectors.send import Send
 from holdfast.core.application import Application
 from holdfast.core.errors import NonDeterminismError, ProcessingError, UsageError
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.messages import Phase
+from holdfast.runtime.clients import Clients
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, ended_by, known_types, open_sinks
@@ -144,6 +146,7 @@ class WorkerProcess:
         own = Identity(Role.PEER, UNKNOWN_CLUSTER, found.directory, found.incarnation)
         listening = await Listening.open(options.listen, options.secrets)
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        clients = Clients({s.name: s.source for s in plan.sources if isinstance(s.source, Send)}, options.limits)
         random = Random(os.urandom(8))
         async with trio.open_nursery() as nursery:
 
@@ -155,6 +158,7 @@ class WorkerProcess:
                         post=inbox.put,
                         report=options.report,
                         random=random,
+                        have_client=clients.have_guest,
                     )
                     nursery.start_soon(self._peers.run, listening)
 
@@ -174,7 +178,8 @@ class WorkerProcess:
                 node=found.directory,
                 log=self._log,
                 state=directory.state,
-                sources=[(step.source, name) for step, name in partitions],
+                sources=[(step.name, step.source, name) for step, name in partitions],
+                clients=clients,
                 sinks=open_sinks(plan),
                 registry=registry,
                 probe=options.probe,

@@ -34,6 +34,7 @@ class Cuts:
         """A cut is made here; `time` is that of the last turn."""
         self.made.append(cut)
         self.times[cut] = time
+        self.tokens.setdefault(cut, {})  # there may be no sinks
 
     def hold(self, node: str, cut: int) -> None:
         """A backup holds the images of this cut."""

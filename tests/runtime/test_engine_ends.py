@@ -132,11 +132,7 @@ def test_an_engine_is_entered_once(tmp_path: Path) -> None:
         pass
 
 
-def test_several_workers_are_refused_in_one_sentence(tmp_path: Path) -> None:
-    several: list[dict[str, Any]] = [{"workers": 2}, {"coordinator": "localhost:1"}]
-    for more in several:
-        with pytest.raises(hf.UsageError, match="one worker in this process"):
-            hf.Engine(bank(), data=tmp_path / "data", **more)
+def test_only_an_application_is_taken() -> None:
     with pytest.raises(hf.UsageError, match="takes an hf"):
         hf.Engine("bank")  # type: ignore[arg-type]
 

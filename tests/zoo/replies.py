@@ -79,6 +79,13 @@ def sent_again() -> Application:
     return app
 
 
+def replied_only() -> Application:
+    """No sink at all: who asks is answered."""
+    app = Application("replied-only", on_error="skip")
+    app.source(Remembering(SENT), name="sent").reply().key_by(length).stateful(tally, state=list).reply()
+    return app
+
+
 def as_sent(records: Iterable[Any]) -> list[Any]:
     return [Sent(*record) if type(record) is tuple else record for record in records]
 
@@ -115,4 +122,5 @@ CASES = [
             "sink-2": [LETTER],
         },
     ),
+    Case("replied-only", replied_only, {"sent": as_sent(SENT)}, {}),
 ]

@@ -13,3 +13,5 @@ QUESTION: Final = 6  # a command to whom it asks, and
 ANSWER: Final = 7  # back; what is asked belongs to those who talk
 REFUSAL: Final = 8  # the coordinator to a worker that can't take part: a text that says why
 OBSERVED: Final = 9  # a worker to the coordinator: numbers for people (observation), the newest counts
+LETTERS: Final = 12  # a client to the member that takes a source's letters (letters), and
+FATES: Final = 13  # back

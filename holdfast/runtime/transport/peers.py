@@ -29,7 +29,7 @@ from holdfast.runtime.transport.dialer import Called, keep_calling
 from holdfast.runtime.transport.handshake import Identity, Role, Session
 from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
-from holdfast.runtime.transport.listener import Listening
+from holdfast.runtime.transport.listener import Guest, Listening
 from holdfast.runtime.transport.outbox import Outbox
 from holdfast.worker.cluster_events import LinkLost, PeerSent
 
@@ -61,6 +61,7 @@ class Peers:
         post: Post,
         report: Callable[[str], None],
         random: Random,
+        have_client: Guest,
     ) -> None:
         """`post` takes events for the machine, from trio's thread; `report` lines for people."""
         self._own = own
@@ -69,6 +70,7 @@ class Peers:
         self._post = post
         self._report = Complaints(report)
         self._random = random
+        self._have_client = have_client
         self._inflow = Inflow(limits.inbox_bytes_max)
         self._lock = threading.Lock()  # for the dict, which `send` reads and may add to
         self._links: dict[str, _Link] = {}
@@ -87,7 +89,7 @@ class Peers:
             await listening.serve(
                 lambda: self._own,
                 self._secrets,
-                frozenset({Role.PEER}),
+                frozenset({Role.PEER, Role.CLIENT}),
                 self._limits,
                 guest=self._have_guest,
                 report=self._report,
@@ -231,6 +233,9 @@ class Peers:
     async def _have_guest(self, stream: trio.SocketStream, session: Session) -> None:
         """A peer has dialed: it sends, we listen."""
         peer = session.peer
+        if peer.role is Role.CLIENT:
+            await self._have_client(stream, session)
+            return
         entry, former = self._book.get(peer.node), self._guests.get(peer.node)
         latest = max(
             entry.incarnation if entry is not None else 0,

@@ -18,7 +18,7 @@ from holdfast.runtime.transport.book import Entry
 from holdfast.runtime.transport.channels import ENVELOPE
 from holdfast.runtime.transport.dialer import Called, call
 from holdfast.runtime.transport.framing import FrameWriter
-from holdfast.runtime.transport.handshake import Identity, Role
+from holdfast.runtime.transport.handshake import Identity, Role, Session
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.peers import Peers
@@ -27,6 +27,10 @@ from tests.runtime.transport.network import QUICK, Lines, Wire, listening, run, 
 
 SECRETS = (b"s" * 32,)
 CLUSTER = "c" * 32
+
+
+async def have_no_client(stream: trio.SocketStream, session: Session) -> None:
+    raise AssertionError("no client comes here")
 
 
 class Worker:
@@ -39,7 +43,11 @@ class Worker:
         self.lines = Lines()
         self.events: list[Any] = []
         self.peers = Peers(
-            self.own, secrets, limits, post=self.events.append, report=self.lines.report, random=Random(1)
+            *(self.own, secrets, limits),
+            post=self.events.append,
+            report=self.lines.report,
+            random=Random(1),
+            have_client=have_no_client,
         )
         self.entry = Entry(self.node, incarnation, open_listening.address)
         self.sent = 0

@@ -1,0 +1,285 @@
+"""The callers of an engine that is the front of a cluster: lines to its members, and perhaps the cluster itself.
+
+With `workers` the coordinator and the workers are processes of this one (supervisor), which end with it, however it
+ends; with a coordinator's address it joins a cluster that others run. Letters go over a line for each source
+(front_line); every letter has an id, its caller's or one of this engine's own, so that sending it again after a failure
+changes nothing. All of it lives in one thread with a trio run of its own: no signal handler, no loop of another's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from holdfast.core.application import Application
+from holdfast.core.errors import DataDirectoryError, EngineStoppedError, HoldfastError, ProcessingError, UsageError
+from holdfast.core.plan import Plan
+from holdfast.core.types import TypeRegistry
+from holdfast.core.values import codec_of
+from holdfast.runtime.callers import Callers, Identity
+from holdfast.runtime.cluster_setup import ClusterSetup, refuse_unfit
+from holdfast.runtime.coordinator_process import STOP
+from holdfast.runtime.engine_thread import adapt, bind, known_types
+from holdfast.runtime.front_line import FrontLine
+from holdfast.runtime.mailbox import Letter
+from holdfast.runtime.session import raise_reason, stopped_by
+from holdfast.runtime.supervisor import Supervisor, SupervisorOptions
+from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.addresses import parse as parse_address
+from holdfast.runtime.transport.limits import Limits
+from holdfast.runtime.transport.question import ask
+from holdfast.runtime.transport.secret import load as load_secrets
+from holdfast.runtime.whereabouts import environment, target_of
+from holdfast.runtime.worker_process import SETUP, code_of
+
+JOIN_SECONDS: Final = 10.0  # how long the coordinator of a cluster that others run may be away at the start …
+LEAVE_SECONDS: Final = 30.0  # … and its members at the end, before what they have not answered is given up
+POLL_SECONDS: Final = 0.01
+RECORD_BYTES_MAX: Final = 1 << 26  # an epoch's records travel in one message between members
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A cluster that belongs to this process."""
+
+    data: Path
+    workers: int
+    backups: int
+    accept_code: bool
+    target: str | None  # APP as the workers are given it; None: it is looked for
+    secrets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A cluster that others run."""
+
+    coordinator: Address
+    secrets: tuple[bytes, ...]
+
+
+class ClusterSession(Callers):
+    """What the callers of one engine share."""
+
+    def __init__(self, app: Application, cluster: Own | Joined) -> None:
+        super().__init__(app)
+        refuse_unfit(app)
+        self._app = app
+        self._cluster = cluster
+        self._codec = codec_of(TypeRegistry())
+        self._error: Exception | None = None
+        self._supervisor: Supervisor | None = None
+        self._lines: list[FrontLine] = []
+        self._thread = threading.Thread(target=self._run, name="holdfast-front", daemon=True)
+        self._is_made = threading.Event()  # the lines are there, or never will be
+        self._closing = False
+        self._unreachable: Exception = UsageError("the coordinator was never asked")
+
+    # --- callers
+
+    def begin(self) -> None:
+        """Start the cluster, or join it."""
+        self.note_begun()
+        adapt(self._app)
+        plan = Plan(self._app)
+        registry = TypeRegistry(known_types(plan))
+        bind(plan, registry)
+        self._codec = codec_of(registry)
+        if isinstance(self._cluster, Own):
+            self._supervisor = self._supervise(self._cluster)
+        self._thread.start()
+        self._is_made.wait()
+
+    def close(self) -> None:
+        """Take nothing more, have answered what was taken, end."""
+        for line in self._lines:
+            line.refusal = self._stopped
+        self._closing = True
+
+    def join(self) -> None:
+        """Wait, in this thread, until it has ended."""
+        self._thread.join()
+
+    def leave(self, error: BaseException | None) -> None:
+        """It has ended; what stopped it is raised, unless something else is on its way."""
+        self.join()
+        raise_reason(self._error, error)
+
+    def put_question(self, letter: Letter) -> None:
+        """Ask; its payload is (step, key)."""
+        raise UsageError("an engine in front of a cluster has no query yet: reply with what is wanted")
+
+    def record_of(self, source: str, message: object, identity: Identity | None) -> bytes:
+        """The record of a message; ValueTypeError for what is not a value, UsageError for what is too large."""
+        record = super().record_of(source, message, identity)
+        if len(record) > RECORD_BYTES_MAX:
+            raise UsageError(f"the message to {source!r} takes {len(record)} bytes; a cluster takes {RECORD_BYTES_MAX}")
+        return record
+
+    def decode(self, image: bytes) -> Any:
+        """A value of the application's."""
+        return self._codec.decode(image)
+
+    def _stopped(self) -> EngineStoppedError:
+        return stopped_by(self._error)
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except Exception as error:  # noqa: BLE001 - the callers hear of it, whatever it is
+            self._error = self._error or error
+        finally:
+            self._is_made.set()
+            for line in self._lines:
+                line.fail(self._stopped)
+            for lane in self.lanes.values():
+                lane.fail(self._stopped)
+            self.ready.happen(self._error or (EngineStoppedError("the engine was closed") if self._closing else None))
+            self.ended.happen(self._error)
+
+    async def _main(self) -> None:
+        over = trio.Event()
+        if self._supervisor is not None:
+            token = trio.lowlevel.current_trio_token()
+            keeping = (self._supervisor, token, over)
+            threading.Thread(target=self._keep, args=keeping, name="holdfast-cluster", daemon=True).start()
+        lines = {
+            name: FrontLine(name, source, self._address, self._cluster.secrets, Limits())
+            for name, source in self.sources.items()
+        }
+        self._lines = list(lines.values())
+        self.lead_to(lines)
+        self._is_made.set()
+        async with trio.open_nursery() as nursery:
+            for line in self._lines:
+                nursery.start_soon(line.run)
+            nursery.start_soon(self._form, nursery)
+            nursery.start_soon(self._end, over, nursery)
+
+    def _address(self) -> Address | None:
+        """Where the coordinator listens."""
+        if isinstance(self._cluster, Joined):
+            return self._cluster.coordinator
+        return self._supervisor.address if self._supervisor is not None else None
+
+    async def _ask(self, question: bytes) -> bytes | None:
+        """What the coordinator says, None while it does not."""
+        address = self._address()
+        try:
+            return None if address is None else await ask(address, self._cluster.secrets, question, Limits())
+        except UsageError as error:
+            self._unreachable = error
+            return None
+
+    async def _form(self, nursery: trio.Nursery) -> None:
+        """Wait for the cluster, and be ready once it takes letters."""
+        deadline = trio.current_time() + JOIN_SECONDS
+        setup = await self._ask(SETUP)
+        while setup is None:
+            if isinstance(self._cluster, Joined) and trio.current_time() > deadline:
+                self._fail(self._unreachable, nursery)
+                return
+            await trio.sleep(POLL_SECONDS)
+            setup = await self._ask(SETUP)
+        try:
+            self._check(ClusterSetup.unpack(setup))
+        except HoldfastError as error:
+            self._fail(error, nursery)
+            return
+        for line in self._lines:
+            while await line.where() is None:
+                pause = POLL_SECONDS  # a cluster forms in some tens of milliseconds, or waits for somebody
+                await trio.sleep(pause)
+        self.ready.happen(None)
+
+    def _check(self, setup: ClusterSetup) -> None:
+        if self._app.name != setup.application:
+            raise UsageError(f"the cluster runs the application {setup.application!r}, not {self._app.name!r}")
+        if code_of(self._app) != setup.code:
+            raise UsageError("the cluster runs other code than this process has: start both with the same")
+
+    def _fail(self, error: Exception, nursery: trio.Nursery) -> None:
+        self._error = self._error or error
+        nursery.cancel_scope.cancel()
+
+    # --- the end
+
+    async def _end(self, over: trio.Event, nursery: trio.Nursery) -> None:
+        """Watch for the cluster's own end, and bring about this engine's."""
+        deadline: float | None = None
+        while not over.is_set():
+            if self._closing:
+                deadline = deadline or trio.current_time() + LEAVE_SECONDS
+                is_late = isinstance(self._cluster, Joined) and trio.current_time() > deadline
+                if is_late or self._is_empty:
+                    break
+            await trio.sleep(POLL_SECONDS)
+        if self._supervisor is not None and not over.is_set():
+            while await self._ask(STOP) != b"ok":
+                if over.is_set():
+                    break
+                await trio.sleep(POLL_SECONDS)
+            await over.wait()
+        if self._supervisor is not None and self._supervisor.code != 0:
+            self._error = self._error or error_of(self._supervisor)
+        nursery.cancel_scope.cancel()
+
+    @property
+    def _is_empty(self) -> bool:
+        return all(lane.is_empty for lane in self.lanes.values()) and all(line.is_empty for line in self._lines)
+
+    # --- the cluster of this process
+
+    def _supervise(self, own: Own) -> Supervisor:
+        options = SupervisorOptions(
+            own.data,
+            (sys.executable, "-m", "holdfast"),
+            (own.target or target_of(self._app),),
+            own.workers,
+            own.backups,
+            accept_code=own.accept_code,
+            secrets=own.secrets,
+            environment=environment(),
+            hears_signals=False,
+        )
+        return Supervisor(options)
+
+    def _keep(self, supervisor: Supervisor, token: trio.lowlevel.TrioToken, over: trio.Event) -> None:
+        """The supervisor's thread."""
+        try:
+            supervisor.run()
+        except Exception as error:  # noqa: BLE001 - the callers hear of it, whatever it is
+            self._error = self._error or error
+        try:
+            token.run_sync_soon(over.set)
+        except trio.RunFinishedError:
+            pass
+
+
+def error_of(supervisor: Supervisor) -> HoldfastError:
+    """What the end of a cluster's processes means for callers."""
+    text = f"the cluster's processes have ended with code {supervisor.code}; on stderr they have said why"
+    kinds: dict[int, type[HoldfastError]] = {2: UsageError, 4: DataDirectoryError}
+    return kinds.get(supervisor.code, ProcessingError)(supervisor.given_up or text)
+
+
+def own(
+    app: Application, data: Path, workers: int, backups: int, *, accept_code: bool, target: str | None
+) -> ClusterSession:
+    """A session with a cluster of this process."""
+    secrets = load_secrets(None, os.environ)  # as its processes will
+    return ClusterSession(app, Own(data, workers, backups, accept_code, target, secrets))
+
+
+def joined(app: Application, coordinator: str, secret: str | Path | None) -> ClusterSession:
+    """A session with a cluster that others run."""
+    secrets = load_secrets(None if secret is None else Path(secret), os.environ)
+    return ClusterSession(app, Joined(parse_address(coordinator), secrets))
