@@ -97,7 +97,8 @@ class Member:
             self._owes = patient and (not ticked or self.running.has_work)
             if not self._owes:
                 self._told_at = event.now
-            orders += self.running.flush(beats=not self._owes)
+            # Others wait for what is sent; a commit or a write of this member's own would hold it up.
+            orders = [*self.running.flush(beats=not self._owes), *orders]
         return orders if self._owes and self.phase is self._status.phase else orders + self._tell()
 
     def _dispatch(self, event: Any) -> Orders:
