@@ -110,11 +110,10 @@ def idle(folder: Path, sizes: Sizes) -> Iterator[Record]:
 
 def kill(folder: Path, sizes: Sizes) -> Iterator[Record]:
     """From SIGKILL of a worker under load until outputs flow again; each worker in turn."""
-    output = folder / "ticks.jsonl"
-    seconds = int(sizes.kills * (SETTLED_SECONDS + 2) + START_SECONDS_MAX)
-    environment = {"OUTPUT": str(output), "RATE": str(KILL_RATE), "SECONDS": str(seconds)}
+    output = folder / "feed.jsonl"
+    environment = {"OUTPUT": str(output), "RATE": str(KILL_RATE), "START": str(time.time())}
     pauses: list[float] = []
-    with running("ticks", folder, environment, workers=3, backups=1) as child:
+    with running("feed", folder, environment, workers=3, backups=1) as child:
         growth = Growth(output)
         _until_growing(growth, child)
         begun, used = time.perf_counter(), child.cpu_seconds()

@@ -150,3 +150,16 @@ class Envelope:
     number: int  # on this link in this generation, from 1
     reached: Reached
     message: Message
+
+
+def size_of(message: Message) -> int:
+    """About how many bytes of others' data a message keeps in memory."""
+    match message:
+        case Stage():
+            return sum(len(packed) for _, packed in message.columns)
+        case LogCopied() | Records():
+            return sum(len(entry.chunk.raw) for entry in message.entries)
+        case Snapshot() | UpdateSet():
+            return sum(map(len, message.chunks))
+        case _:
+            return 0

@@ -77,9 +77,14 @@ class MemberLife:
         inbox: queue.SimpleQueue[Any],
         send: Post,
         handled: Callable[[Any], None],
+        is_crowded: Callable[[], bool] = lambda: False,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`handled` is told of every event that the machine is done with, `report` takes lines for people."""
+        """`handled` is told of every event that the machine is done with, `report` takes lines for people.
+
+        While `is_crowded` no more is read from sources.
+        """
+        self._is_crowded = is_crowded
         self.member = member
         self.inbox = inbox
         self.failure: HoldfastError | None = None  # of a source
@@ -103,6 +108,7 @@ class MemberLife:
         self._intakes: dict[int, Intake] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._happened: deque[Any] = deque()  # events that came about here; handled before the inbox
+        self._held_back: list[effects.ReadSource] = []
         self._life = 0  # answers of sources and sinks that were opened before the last Quiesce are void
         self._end: effects.Finish | cluster_effects.Restart | None = None
         self._carry_out: dict[type, Callable[[Any], None]] = {
@@ -145,6 +151,7 @@ class MemberLife:
             for effect in self.member.handle(event):
                 self._carry_out_one(effect)
             self._handled(event)
+            self._read_on()
             self._measure()
             if self._questions:
                 self._questions.serve(self.member.running)
@@ -188,9 +195,16 @@ class MemberLife:
         if self.member.busy:
             return self.inbox.get_nowait() if not self.inbox.empty() else events.Ticked(now())
         try:
-            return self.inbox.get(timeout=IDLE_SECONDS if self._quiet() else TICK_SECONDS)
+            return self.inbox.get(timeout=self._patience())
         except queue.Empty:
             return events.Ticked(now())
+
+    def _patience(self) -> float:
+        """How long nothing needs to be done if nothing happens."""
+        if self._held_back or not self._quiet():
+            return TICK_SECONDS
+        due = self.member.alarm
+        return IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(TICK_SECONDS, (due - now()) / 1000))
 
     def _quiet(self) -> bool:
         return (
@@ -213,8 +227,9 @@ class MemberLife:
         """Let what was ordered end, close the edges, then look at what the disk holds."""
         self._close_edges()
         self._life += 1
-        self._log_writer.close()
-        self._state_writer.close()
+        # The others wait for the report: what a checkpoint lacks is done by the next one.
+        self._log_writer.close(hurried=True)
+        self._state_writer.close(hurried=True)
         self._drop_answers()
         self._log_writer = MemberLogWriter(self._log, self.inbox.put)
         self._state_writer = self._state_writer.renewed()
@@ -238,6 +253,7 @@ class MemberLife:
         for delivery in self._deliveries.values():
             delivery.close()
         self._intakes.clear()
+        self._held_back.clear()
         self._deliveries.clear()
         self._mailboxes.clear()
         self._clients.close()
@@ -302,7 +318,17 @@ class MemberLife:
         reader = source.open(partition, order.offset)
         self._intakes[order.partition] = open_intake(source, order.partition, partition, reader, post)
 
+    def _read_on(self) -> None:
+        """Ask the sources for what was not asked for while others were slow."""
+        if self._held_back and not self._is_crowded():
+            orders, self._held_back = self._held_back, []
+            for order in orders:
+                self._read_source(order)
+
     def _read_source(self, order: effects.ReadSource) -> None:
+        if self._is_crowded():  # more input would only wait for those who are slow, in memory
+            self._held_back.append(order)
+            return
         event = self._intakes[order.partition].ask(order.records_max)
         pause = self._probe.pause()
         if event is not None and pause:

@@ -32,6 +32,7 @@ class MemberLogWriter:
         self._handed_out = 0  # changed by the engine thread alone
         self._done = 0  # changed by the writer's thread alone
         self._generation = log.adopted()[0]
+        self._hurried = False
         self._thread = threading.Thread(target=self._guarded, name="holdfast-log", daemon=True)
         self._thread.start()
 
@@ -50,8 +51,9 @@ class MemberLogWriter:
         assert self.idle
         self._log.append(order.entries)
 
-    def close(self) -> None:
-        """Work off what is queued and end the thread."""
+    def close(self, *, hurried: bool = False) -> None:
+        """Work off what is queued and end the thread; `hurried` leaves to a later trim what could be trimmed."""
+        self._hurried = hurried
         self._jobs.put(None)
         self._thread.join()
 
@@ -65,7 +67,7 @@ class MemberLogWriter:
         waiting: deque[Order] = deque()
         trims: list[TrimEntries] = []
         closed = False
-        while waiting or trims or not closed:
+        while waiting or (trims and not self._hurried) or not closed:
             closed |= self._collect(waiting, wait=not waiting and not trims)
             if waiting:
                 self._carry_out(waiting, trims)

@@ -34,6 +34,7 @@ class StateWriter:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._handed_out = 0
         self._done = 0
+        self._hurried = False
         self._thread = threading.Thread(target=self._guarded, name="holdfast-state", daemon=True)
         self._thread.start()
 
@@ -108,8 +109,9 @@ class StateWriter:
             with self._lock:
                 self._keep_hints()
 
-    def close(self) -> None:
-        """Work off what is queued and end the thread."""
+    def close(self, *, hurried: bool = False) -> None:
+        """Work off what is queued, or `hurried` only what was begun, and end the thread."""
+        self._hurried = hurried
         self._jobs.put(None)
         self._thread.join()
 
@@ -126,7 +128,8 @@ class StateWriter:
     def _guarded(self) -> None:
         try:
             while (job := self._jobs.get()) is not None:
-                job()
+                if not self._hurried:
+                    job()
                 self._done += 1
         except BaseException as error:  # noqa: BLE001 - any error ends the process, the engine thread says which
             self._post(error)

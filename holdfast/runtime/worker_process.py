@@ -186,6 +186,7 @@ class WorkerProcess:
                 inbox=inbox,
                 send=self._send,
                 handled=self._handled,
+                is_crowded=lambda: self._peers is not None and self._peers.is_crowded,
                 report=options.report,
             )
             self._observer = Observer(member, life.latencies, options.data, self._links)

@@ -26,7 +26,7 @@ from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation
 from holdfast.recovery.lineages import EMPTY, kept
 from holdfast.recovery.messages import Announce, Ask, Order, Phase, Report, Restart, Run, Status
-from holdfast.replication.messages import Envelope
+from holdfast.replication.messages import Envelope, size_of
 from holdfast.replication.routes import Routes
 from holdfast.worker import cluster_effects, cluster_events, events
 from holdfast.worker.checkpoint import SINK_STEP
@@ -44,7 +44,9 @@ from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
 PATIENCE_MS: Final = 10  # how long it may be left unsaid how far a member has got
-EARLY_MAX: Final = 10_000  # messages kept of a generation that is not adopted here yet; more, and its link breaks
+# Kept of a generation that is not adopted here yet; more, and its link breaks.
+EARLY_MAX: Final = 10_000  # messages
+EARLY_BYTES_MAX: Final = 1 << 28  # about
 
 
 class Member:
@@ -97,7 +99,8 @@ class Member:
             self._owes = patient and (not ticked or self.running.has_work)
             if not self._owes:
                 self._told_at = event.now
-            orders += self.running.flush(beats=not self._owes)
+            # Others wait for what is sent; a commit or a write of this member's own would hold it up.
+            orders = [*self.running.flush(beats=not self._owes), *orders]
         return orders if self._owes and self.phase is self._status.phase else orders + self._tell()
 
     def _dispatch(self, event: Any) -> Orders:
@@ -320,8 +323,9 @@ class Member:
         if self.running is not None and envelope.generation == self.running.formation.number:
             return self.running.peer_sent(envelope)
         # A member that is ahead has begun a generation that is not adopted here yet.
-        if envelope.generation >= max(self.promised, 1) and len(self.early) < EARLY_MAX:
-            self.early = [e for e in self.early if e.generation >= self.promised]
+        self.early = [e for e in self.early if e.generation >= self.promised]
+        has_room = len(self.early) < EARLY_MAX and sum(size_of(e.message) for e in self.early) < EARLY_BYTES_MAX
+        if envelope.generation >= max(self.promised, 1) and has_room:
             self.early.append(envelope)
         return []
 
@@ -387,6 +391,13 @@ class Member:
     def busy(self) -> bool:
         """Whether it has work that no answer will bring: events.Ticked is due as soon as nothing else has happened."""
         return self.running is not None and (self._owes or self.running.has_work)
+
+    @property
+    def alarm(self) -> int | None:
+        """When it wants to hear the time again though nothing happens: timers open epochs at the first partition."""
+        if self.running is None or 0 not in self.running.logs.own:
+            return None
+        return min((due for due in self.running.dues.values() if due is not None), default=None)
 
     def check_invariants(self) -> None:
         """Assert what must hold after every event."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 
-from holdfast.core.epochs import Epoch
+from holdfast.core.epochs import Chunk, Epoch, LogEntry
 from holdfast.core.errors import StorageError
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.log_writer import LogWriter
+from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
 from holdfast.runtime.state_writer import HINTS, StateWriter
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
-from holdfast.worker.events import CheckpointCompleted, ChunksStaged, LogSynced
+from holdfast.storage.memory_partition_log import MemoryPartitionLog
+from holdfast.worker.cluster_effects import AppendEntries, TrimEntries
+from holdfast.worker.cluster_events import EntriesSynced
+from holdfast.worker.events import CheckpointCompleted, ChunksStaged, LogSynced, SinksSynced
 
 SECONDS_MAX = 10.0
 
@@ -117,3 +121,48 @@ def test_names_of_types_are_durable_before_the_checkpoint_that_uses_them() -> No
     assert [type(answer) for answer in answers] == [ChunksStaged, CheckpointCompleted]
     assert state.get_meta(HINTS) == {"Tagged": __name__}
     assert state.record() == b"record"
+
+
+def test_a_hurried_end_leaves_out_what_was_not_begun() -> None:
+    state, inbox = MemoryState(MemoryDisk()), queue.SimpleQueue[Any]()
+    writer = StateWriter(state, TypeRegistry(), inbox.put, Probe())
+    begun, let_go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert let_go.wait(SECONDS_MAX)
+
+    writer.sync(1, [slow])
+    writer.stage(1, [b"chunk"])
+    assert begun.wait(SECONDS_MAX)
+    closing = threading.Thread(target=lambda: writer.close(hurried=True))
+    closing.start()
+    while not writer._hurried:
+        pass
+    let_go.set()
+    closing.join(SECONDS_MAX)
+
+    assert [type(inbox.get_nowait()) for _ in range(inbox.qsize())] == [SinksSynced]
+    assert list(state.chunks()) == []
+    assert writer.idle
+
+
+class EndlessTrims(MemoryPartitionLog):
+    """A log of which there is always more to trim."""
+
+    def trim_step(self, upto: int, keep: Collection[int]) -> bool:
+        return True
+
+
+def test_a_hurried_end_of_a_members_log_appends_what_was_ordered_and_leaves_trims_to_later_ones() -> None:
+    log, inbox = EndlessTrims(MemoryDisk()), queue.SimpleQueue[Any]()
+    log.adopt(b"formation", 1, ((0, 0),))
+    writer = MemberLogWriter(log, inbox.put)
+    writer.give(TrimEntries(0, (0,)))
+    entry = LogEntry(1, 1, 0, Chunk(0, 0, 1, 0, None, False, b"a"))
+    writer.give(AppendEntries(1, (entry,)))
+
+    writer.close(hurried=True)
+
+    assert isinstance(inbox.get(timeout=SECONDS_MAX), EntriesSynced)
+    assert list(log.read(0, 0, 100)) == [entry]

@@ -174,12 +174,19 @@ def test_messages_of_generations_before_the_promise_are_not_kept() -> None:
     assert bench.member.early == []
 
 
-def test_early_messages_beyond_what_can_be_kept_break_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "EARLY_MAX", 1)
+@pytest.mark.parametrize(
+    ("limit", "message"), [("EARLY_MAX", Beat()), ("EARLY_BYTES_MAX", UpdateSet(1, (b"chunk",)))]
+)
+def test_early_messages_beyond_what_can_be_kept_break_the_link(
+    monkeypatch: pytest.MonkeyPatch, limit: str, message: Beat | UpdateSet
+) -> None:
+    monkeypatch.setattr(machine, limit, 1)
     bench = Bench()
     bench.fence(2)
     for _ in range(2):
-        bench.peer("b", Beat(), generation=2)
+        bench.peer("b", message, generation=2)
+    assert len(bench.member.early) == 1
+    bench.member.early = [replace(early, message=Beat()) for early in bench.member.early]
     bench.hear(chas.Ordered(0, Order(1, 9, Announce(formation(2)))))
     bench.hear(chas.Adopted(0, 2))
 
@@ -187,6 +194,33 @@ def test_early_messages_beyond_what_can_be_kept_break_the_link(monkeypatch: pyte
     bench.hear(has.Ticked(0))
 
     assert bench.status().lost == ("b",)
+
+
+def test_the_first_partitions_owner_wants_to_hear_the_time_when_a_timer_is_due() -> None:
+    bench = at_work(Bench())
+    assert bench.member.running is not None
+    own = bench.member.running.logs.own
+    assert 0 in own
+    alarms = [bench.member.alarm]
+
+    bench.member.running.dues |= {"a": 70, "b": 50}
+    alarms.append(bench.member.alarm)
+    del own[0]
+    alarms.append(bench.member.alarm)
+
+    assert alarms == [None, 50, None]
+
+
+def test_what_others_wait_for_leaves_before_a_commit_of_the_own() -> None:
+    bench = at_work(Bench())
+    assert bench.member.running is not None
+    bench.member.running._send("b", Beat())
+
+    orders = bench.hear(has.Ticked(0))
+
+    sends = [isinstance(order, cdo.SendPeer) for order in orders]
+    assert sends == sorted(sends, reverse=True)
+    assert any(sends)
 
 
 def test_a_lost_connection_is_told() -> None:
