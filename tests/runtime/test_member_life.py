@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import holdfast as hf
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime import member_life
+from holdfast.runtime.clients import Clients
 from holdfast.runtime.member_life import IDLE_SECONDS, TICK_SECONDS, MemberLife
 from holdfast.runtime.points import Probe
 from holdfast.storage.memory import MemoryState
@@ -39,6 +40,13 @@ class Script:
         return []
 
 
+class Nobody:
+    """Clients that never come."""
+
+    def close(self) -> None:
+        pass
+
+
 def life(script: Any, is_crowded: Callable[[], bool] = lambda: False) -> MemberLife:
     disk, source = MemoryDisk(), hf.sources.Memory(["a"])
     source.bind(TypeRegistry())
@@ -47,8 +55,9 @@ def life(script: Any, is_crowded: Callable[[], bool] = lambda: False) -> MemberL
         node="n",
         log=MemoryPartitionLog(disk),
         state=MemoryState(disk),
-        sources=[(source, source.partitions()[0])],
+        sources=[("source", source, source.partitions()[0])],
         sinks=[],
+        clients=cast(Clients, Nobody()),
         registry=TypeRegistry(),
         probe=Probe(),
         inbox=queue.SimpleQueue(),
