@@ -68,7 +68,7 @@ def commands() -> Iterator[ParameterSet]:
     for document in DOCUMENTS:
         for block in COMMANDS.findall(document.read_text(encoding="utf-8")):
             for line in block.splitlines():
-                command = re.split(r"  #| [|>] ", line)[0].strip()
+                command = re.split(r"  #| [|>] | && ", line)[0].strip()
                 if HOLDFAST.match(command):
                     yield pytest.param(command, id=f"{document.stem}: {command}")
 
