@@ -68,7 +68,7 @@ def commands() -> Iterator[ParameterSet]:
     for document in DOCUMENTS:
         for block in COMMANDS.findall(document.read_text(encoding="utf-8")):
             for line in block.splitlines():
-                command = re.split(r"  #| [|>] ", line)[0].strip()
+                command = re.split(r"  #| [|>] | && ", line)[0].strip()
                 if HOLDFAST.match(command):
                     yield pytest.param(command, id=f"{document.stem}: {command}")
 
@@ -104,6 +104,7 @@ def test_the_quick_start_leads_to_its_result_line_by_line(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     (shown,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert shown in done.stdout
+    assert "\n3 kills, " in done.stdout
     assert "\nIDENTICAL\n" in done.stdout
     assert "2 passed" in done.stdout
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 from holdfast.cli import cluster_chaos
@@ -155,13 +156,27 @@ def try_out(made: Scratch, environment: dict[str, str], kill_count: int) -> Tria
 
 
 def run_for(made: Scratch, environment: dict[str, str], seconds: float) -> bool:
-    """Run unheard for at most so long; return whether the run came to its end."""
+    """Run unheard for at most so long behind its first record; return whether the run came to its end.
+
+    On a busy machine a process may need longer to start than it then needs for its input.
+    """
+    made.watch.unlink(missing_ok=True)
+    end = time.monotonic() + PATIENCE_SECONDS
+    has_begun = False
     with child(made.start_run(environment, quiet=True)) as run:
-        try:
-            run.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return False
+        while run.poll() is None:
+            now = time.monotonic()
+            if not has_begun and _is_written(made.watch) and look(made.watch).records:
+                has_begun, end = True, now + seconds
+            if now > end:
+                return False
+            time.sleep(POLL_SECONDS)
     return True
+
+
+def _is_written(watch: Path) -> bool:
+    """Whether the run has begun to say where it is."""
+    return watch.exists() and watch.stat().st_size > 0
 
 
 def report(campaign: Campaign, wanted: int) -> None:

@@ -76,14 +76,20 @@ def test_customers_have_accounts_of_their_own() -> None:
     assert booked == [("ann", 500), ("bob", 300), ("ann", 750)]
 '''
 
-ORDERS: Final = """\
-{"customer": "ann", "cents": 500}
-{"customer": "bob", "cents": 300}
-{"customer": "ann", "cents": 250}
-{"customer": "eve", "cents": 1999}
-{"customer": "bob", "cents": 1}
-{"customer": "ann", "cents": 4200}
-"""
+# Enough of them that there is something to kill.
+CUSTOMERS: Final = ("ann", "bob", "ann", "eve", "bob", "joe", "sue")
+FIRST_CENTS: Final = (500, 300, 250)
+ORDER_COUNT: Final = 2500
+
+
+def orders() -> str:
+    """The input, one order a line."""
+    cents = [*FIRST_CENTS, *(100 + 7919 * number % 4900 for number in range(len(FIRST_CENTS), ORDER_COUNT))]
+    return "".join(
+        f'{{"customer": "{CUSTOMERS[number % len(CUSTOMERS)]}", "cents": {each}}}\n'
+        for number, each in enumerate(cents)
+    )
+
 
 PROJECT: Final = """\
 [project]
@@ -126,7 +132,7 @@ totals.jsonl
 
 FILES: Final = {
     "app.py": APP,
-    "orders.jsonl": ORDERS,
+    "orders.jsonl": orders(),
     "test_app.py": TEST,
     "pyproject.toml": PROJECT,
     "README.md": README,

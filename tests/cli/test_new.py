@@ -24,8 +24,22 @@ def test_a_new_project_runs_as_it_stands(project: Path) -> None:
     done = holdfast(project, "run", program=("app.py",))
 
     assert done.returncode == 0, done.stderr
-    assert (project / "totals.jsonl").read_text().splitlines()[-1] == '{"customer":"ann","orders":3,"cents":4950}'
+    totals = (project / "totals.jsonl").read_text().splitlines()
+    assert totals[:3] == [
+        '{"customer":"ann","orders":1,"cents":500}',
+        '{"customer":"bob","orders":1,"cents":300}',
+        '{"customer":"ann","orders":2,"cents":750}',
+    ]
+    assert len(totals) == len((project / "orders.jsonl").read_text().splitlines())
     assert (project / "holdfast-data" / "my shop").is_dir()
+
+
+def test_a_new_project_has_enough_to_be_killed(project: Path) -> None:
+    done = holdfast(project, "chaos", "--kills", "3", program=("app.py",))
+
+    assert done.returncode == 0, done.stderr
+    assert "3 kills, " in done.stdout
+    assert done.stdout.endswith("IDENTICAL\n")
 
 
 def test_the_test_of_a_new_project_passes_and_fails_with_its_application(project: Path) -> None:
