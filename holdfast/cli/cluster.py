@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
         capture=arguments.capture,
         seconds=arguments.seconds if any(is_live(step.source) for step in app.sources) else None,
         secrets=secret.load(None, os.environ),
+        metrics=arguments.metrics,
         report=screen.report,
         on_status=screen.progress if screen.is_moving else None,
     )
@@ -93,6 +94,7 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
         secrets=secret.load(arguments.secret_file, os.environ),
         accept_code=arguments.accept_code,
         limits=limits(),
+        metrics=parse(arguments.metrics) if arguments.metrics is not None else None,
         patience=SUPERVISED_PATIENCE if arguments.leashed else PATIENCE,
         report=say,
         on_listening=on_listening,

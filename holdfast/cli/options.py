@@ -242,6 +242,7 @@ def _add_coordinator(command: argparse.ArgumentParser) -> None:
     command.add_argument("--accept-code", action="store_true", help="do outstanding work again with changed code")
     command.add_argument("--workers", type=int, default=1, metavar="N", help="how many the first start waits for (1)")
     command.add_argument("--backups", type=int, default=0, metavar="B", help="copies of every entity (0)")
+    _add_metrics(command)
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
@@ -256,6 +257,12 @@ def _add_status(command: argparse.ArgumentParser) -> None:
     command.add_argument("--secret-file", type=Path, metavar="FILE", help="the cluster's secret")
     command.add_argument("--json", action="store_true", help="one JSON object on one line (docs/clusters.md)")
     command.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+
+
+def _add_metrics(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--metrics", metavar="HOST:PORT", help="serve metrics for Prometheus there (docs/operating.md); port 0: any"
+    )
 
 
 def _add_query(command: argparse.ArgumentParser) -> None:
@@ -292,6 +299,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     # For verify and chaos: a scratch folder where sinks write, and how long live sources are read.
     command.add_argument("--capture", type=Path, help=argparse.SUPPRESS)
     command.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    _add_metrics(command)
     _add_cluster(command)
 
 

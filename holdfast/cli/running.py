@@ -17,7 +17,9 @@ from holdfast.runtime.capture import capture
 from holdfast.runtime.engine_thread import Options
 from holdfast.runtime.fresh import delete
 from holdfast.runtime.main_task import MainTask
+from holdfast.runtime.metrics import serve
 from holdfast.runtime.rehearsal import rehearsal
+from holdfast.runtime.transport.addresses import parse
 from holdfast.worker.settings import Settings
 
 SIGNALLED = 128
@@ -53,6 +55,8 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     )
     task = MainTask(app, options, arguments.seconds if live else None)
     arguments.reports.introduce(app.name)
+    if arguments.metrics is not None:
+        notes.append(serve(parse(arguments.metrics), task.engine.status))
     screen = Screen(app, data, task.engine, notes, arguments.reports)
     task.run(screen.stopping, screen.progress if screen.follows else None)
     screen.summary()

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from holdfast.runtime.cluster_setup import ClusterSetup
 from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_inside
 from holdfast.runtime.front_line import WHERE
 from holdfast.runtime.ledger import enter, refuse_outputs
+from holdfast.runtime.metrics import serve
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observations import Observations
 from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer, unpack_question
@@ -73,6 +75,7 @@ class CoordinatorOptions:
     ranges: int = 1024
     checkpoint_ms: int = 1000
     limits: Limits = field(default_factory=Limits)
+    metrics: Address | None = None  # where they are served
     patience: float = 0.0  # seconds until it is told what is waited for
     report: Callable[[str], None] = lambda line: None
     on_listening: Callable[[Address], None] = lambda address: None
@@ -180,6 +183,10 @@ class CoordinatorProcess:
                 take=self._take_query,
             )
             listening = await Listening.open(options.listen, options.secrets)
+            if options.metrics is not None:
+                token = trio.lowlevel.current_trio_token()
+                look = partial(trio.from_thread.run_sync, self._status, trio_token=token)
+                options.report(serve(options.metrics, look))
             options.on_listening(listening.address)
             self._handle(events.Started(now(), kept))
             nursery.start_soon(self._reception.run, listening)

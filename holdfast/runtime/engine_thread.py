@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from holdfast.connectors.contract import UserSink, as_sink, as_source
 from holdfast.connectors.intake import with_intake
@@ -42,6 +42,7 @@ from holdfast.runtime.fingerprint import functions_of
 from holdfast.runtime.ledger import STARTED_FROM, Ledger, enter, refuse_missing_folders, refuse_outputs
 from holdfast.runtime.life import Life
 from holdfast.runtime.nondeterminism import BYTES_MAX, explained
+from holdfast.runtime.one_worker_status import NOTHING, status_of
 from holdfast.runtime.points import FINISHING, STARTING, Probe
 from holdfast.runtime.state_writer import HINTS
 from holdfast.storage.directory import DataDirectory
@@ -96,6 +97,11 @@ class EngineThread:
         """The machine that is alive now, to look at its statistics; None before the first."""
         life = self._life
         return None if life is None else life.worker
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, for metrics. Any thread may call it."""
+        life = self._life
+        return NOTHING if life is None else status_of(life.worker, life.latencies, self._options.data)
 
     def start(self) -> None:
         """Begin."""

@@ -23,6 +23,7 @@ from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.desk import Desk, Knock
 from holdfast.runtime.held import opened
 from holdfast.runtime.intake import Intake, SentIntake, SourceFailed, open_intake
+from holdfast.runtime.latencies import Latencies
 from holdfast.runtime.log_writer import LogWriter
 from holdfast.runtime.mailbox import Mailbox
 from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, TRIMMING, WAITING, Probe
@@ -58,6 +59,7 @@ class Life:
     ) -> None:
         """`mailboxes` are those of the desk, by number of the partition."""
         self.worker = worker
+        self.latencies = Latencies()
         self.failure: Exception | None = None  # of a source: what to end with after a clean stop
         self._log = log
         self._state = state
@@ -120,6 +122,9 @@ class Life:
                 self._commit()
             if self._desk.has_questions or self._desk.is_closing:
                 self._serve_desk()
+            awaited = self.latencies.next_epoch
+            if awaited is not None and self.worker.progress.delivered >= awaited:
+                self.latencies.delivered(self.worker.progress.delivered)
             self._probe.handled(self.worker)
         return self._end
 
@@ -225,6 +230,7 @@ class Life:
 
     def _append_log(self, order: effects.AppendLog) -> None:
         self._appends.append(order.epoch)
+        self.latencies.closed(order.epoch.number, sum(chunk.count for chunk in order.epoch.chunks))
 
     def _read_log(self, order: effects.ReadLog) -> None:
         self._probe.passed(RECOVERING)

@@ -75,30 +75,29 @@ class Observer:
         self._member = member
         self._latencies = latencies
         self._data = data
+        self._host = socket.gethostname()
         self._links = links
         self._told: object = None
         self._silent = 0
         self._statistics: MemberStatistics | None = None
 
     def news(self) -> bytes | None:
-        """What is to be told, packed; None while nothing has changed, but for a sign of life now and then."""
-        found = self.look()
-        telling = (found.statistics, found.links, found.slow)
+        """What is to be told, packed; None while nothing has changed, but for a sign of life now and then.
+
+        Any thread may call it. While nothing happens it looks at little: an idle worker is to cost nothing.
+        """
+        running = self._member.running or self._member.ended
+        if running is not None:
+            self._statistics = statistics_of_member(running)
+        telling = (self._statistics, *self._links())
         if telling == self._told and self._silent < SILENT_MAX:
             self._silent += 1
             return None
         self._told, self._silent = telling, 0
-        return found.pack()
-
-    def look(self) -> Observation:
-        """The worker as it is now. Any thread may call it."""
-        running = self._member.running or self._member.ended
-        if running is not None:
-            self._statistics = statistics_of_member(running)
-        waiting, slow = self._links()
+        _, waiting, slow = telling
         return Observation(
             name=self._data.name,
-            host=socket.gethostname(),
+            host=self._host,
             process=this_process(),
             statistics=self._statistics,
             latency_counts=tuple(self._latencies.counts),
@@ -106,7 +105,7 @@ class Observer:
             disk_bytes=disk_bytes(self._data),
             links=waiting,
             slow=tuple(slow),
-        )
+        ).pack()
 
 
 def this_process() -> Process:

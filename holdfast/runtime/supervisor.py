@@ -79,6 +79,7 @@ class SupervisorOptions:
     secrets: tuple[bytes, ...] = ()
     environment: Mapping[str, str] | None = None  # of its processes; None: this one's
     hears_signals: bool = True  # a command does; inside a user's process signals are the user's
+    metrics: str | None = None  # where the coordinator serves them
     report: Callable[[str], None] = lambda line: None
     on_status: Callable[[dict[str, Any]], None] | None = None  # told how the cluster is doing, about twice a second
 
@@ -148,9 +149,10 @@ class Supervisor:
     def _coordinator_arguments(self, listen: Address) -> tuple[str, ...]:
         options = self._options
         accept = ("--accept-code",) if options.accept_code else ()
+        metrics = ("--metrics", options.metrics) if options.metrics is not None else ()
         return (
             *("coordinator", *options.target, "--listen", str(listen), "--data", str(options.data)),
-            *("--workers", str(options.workers), "--backups", str(options.backups), *accept),
+            *("--workers", str(options.workers), "--backups", str(options.backups), *accept, *metrics),
         )
 
     def _start_workers(self, nursery: trio.Nursery) -> None:

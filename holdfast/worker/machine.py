@@ -49,6 +49,7 @@ class Worker:
         self, plan: Plan, partitions: Sequence[tuple[int, str]], settings: Settings, registry: TypeRegistry
     ) -> None:
         self.plan = plan
+        self.partitions = partitions  # (source step, name), by number
         self.settings = settings
         limit = settings.entities_in_memory
         if limit is not None and plan.timed:
