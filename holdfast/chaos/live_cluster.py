@@ -86,6 +86,10 @@ class LiveCluster:
             return True
         return False
 
+    def send_supervisor(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        self.supervisor.send_signal(number)
+
     def kill_supervisor(self) -> float:
         """Kill it and wait until its processes have followed; returns how long they took."""
         self.supervisor.kill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,8 +19,13 @@ from random import Random
 
 from holdfast.chaos.cluster_scenarios import SCENARIOS, schedule
 from holdfast.chaos.cluster_sight import Sight
+from holdfast.chaos.fault_proxy import FaultProxy
 from holdfast.chaos.live_cluster import LiveCluster, OutlivedError
-from holdfast.chaos.process_faults import PATIENCE_SECONDS, Faults, Sign, StillError, Stroke
+from holdfast.chaos.process_cuts import Cuts
+from holdfast.chaos.process_disks import Disks
+from holdfast.chaos.process_kills import Kills
+from holdfast.chaos.process_pauses import Pauses
+from holdfast.chaos.striker import PATIENCE_SECONDS, Sign, Stage, StillError, Stroke
 from holdfast.chaos.timeline import Survived, pauses
 from holdfast.cli import loading
 from holdfast.cli.comparison import DIFFERS
@@ -30,8 +36,8 @@ from holdfast.core.connector import is_live
 from holdfast.core.errors import UsageError
 from holdfast.recovery.events import Kept
 from holdfast.recovery.wire import unpack_kept
-from holdfast.runtime.cluster_recorded import epoch_table
-from holdfast.runtime.rehearsal import HURRY, PACE
+from holdfast.runtime.cluster_recorded import LOST, epoch_table
+from holdfast.runtime.rehearsal import HURRY, PACE, SILENCE
 from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
 
 LIVES_PER_FAULT = 2.5  # the time of so many starts is what an input must last for each
@@ -42,30 +48,30 @@ EPOCH_BYTES_MIN = 512
 PACE_SECONDS_MAX = 1.0  # for which one read is held back
 CALM_SECONDS = 0.5  # at most between the moment when everything flows again and the next fault
 LAST_LINES = 12
+SILENCE_SECONDS = "2"  # the heartbeat limit where processes stand still or can't be reached; 10 would be waiting only
 
 
 @dataclass(slots=True)
 class Campaign:
     """One cluster and everything that is done to it."""
 
-    cluster: LiveCluster
-    sight: Sight
-    faults: Faults
-    random: Random
+    stage: Stage
+    strokes: dict[str, Callable[[], Stroke]]
     began: float = field(default_factory=time.time)
     survived: list[Survived] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
 
     def run(self, names: list[str], hurry: Path) -> int:
         """Let all faults come, then ask for haste and wait for the end; returns how the run ended."""
-        self.cluster.start()
+        cluster = self.stage.cluster
+        cluster.start()
         flowing = self.began
         for name in names:
             if not self._calm_down(flowing):
                 break
-            stroke = self.faults.strike(name)
+            stroke = self.strokes[name]()
             self.struck.append(name)
-            found = self._get_over(stroke)
+            found = self._get_over(name, stroke)
             if found is None:
                 break
             flowing = found.flowing
@@ -73,44 +79,45 @@ class Campaign:
             print(found.line(self.began), flush=True)
         hurry.touch()
         self._wait(lambda: False)
-        assert self.cluster.code is not None
-        return self.cluster.code
+        assert cluster.code is not None
+        return cluster.code
 
     def _calm_down(self, flowing: float) -> bool:
         """Wait until all take part again and some more is written; False if the run ends before."""
-        workers = self.cluster.workers
-        self._wait(lambda: self.sight.grew_after(flowing) is not None and self.sight.members == workers)
-        self.sight.pass_time(self.random.uniform(0.0, CALM_SECONDS))
-        return self.cluster.code is None
+        cluster, sight = self.stage.cluster, self.stage.sight
+        self._wait(lambda: sight.grew_after(flowing) is not None and sight.members == cluster.workers)
+        sight.pass_time(self.stage.random.uniform(0.0, CALM_SECONDS))
+        return cluster.code is None
 
-    def _get_over(self, stroke: Stroke) -> Survived | None:
+    def _get_over(self, name: str, stroke: Stroke) -> Survived | None:
         """Wait until outputs flow behind a fault; None if the run has ended meanwhile."""
         self._wait(lambda: self._flowing(stroke) is not None)
         flowing = self._flowing(stroke)
         if flowing is None:
             return None
-        formed = self.sight.formed_after(stroke.moment)
+        sight = self.stage.sight
         return Survived(
-            stroke.name,
+            name,
             stroke.text,
-            stroke.first,
-            self.sight.detected_after(stroke.first),
-            formed[0] if formed else None,
-            formed[1] if formed else "",
+            stroke.moment,
+            sight.detected_after(stroke.moment),
+            sight.formed_after(stroke.since),
             flowing,
-            max(self.sight.longest_gap(stroke.first, flowing), 0.0),
+            sight.longest_gap(stroke.moment, flowing),
         )
 
     def _flowing(self, stroke: Stroke) -> float | None:
+        sight = self.stage.sight
         if stroke.sign is Sign.GENERATION:
-            formed = self.sight.formed_after(stroke.moment)
-            return None if formed is None else self.sight.grew_after(formed[0])
-        heard = self.sight.heard_after(stroke.moment)
-        return self.sight.grew_after(heard) if heard is not None else None
+            formed = sight.formed_after(stroke.since)
+            return None if formed is None else sight.grew_after(formed[0])
+        heard = sight.heard_after(stroke.since)
+        return sight.grew_after(heard) if heard is not None else None
 
     def _wait(self, until: Callable[[], bool]) -> None:
         """Until something is so or the run has ended."""
-        if not self.sight.wait(lambda: self.cluster.code is not None or until(), PATIENCE_SECONDS):
+        cluster = self.stage.cluster
+        if not self.stage.sight.wait(lambda: cluster.code is not None or until(), PATIENCE_SECONDS):
             raise StillError(f"nothing moved for {PATIENCE_SECONDS:g} s")
 
 
@@ -118,38 +125,52 @@ def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
     """Strike, restart and compare."""
     refuse(arguments, loading.load(arguments.app) if app is None else app)
     random = Random(arguments.seed)
-    names = list(islice(schedule(arguments.scenario, random), arguments.kills))
-    with scratch(arguments) as made:
+    scenario = SCENARIOS[arguments.scenario]
+    names = list(islice(schedule(scenario.fitting(arguments.workers, arguments.backups), random), arguments.kills))
+    with scratch(arguments) as made, FaultProxy() as proxy:
         try:
             environment = try_out(made, max(1, len(names)))
         except StillError as error:
             raise UsageError(f"without any fault it does not come to its end: {error}") from None
         if isinstance(environment, int):
             return environment
+        environment |= {SILENCE: os.environ.get(SILENCE, SILENCE_SECONDS)} if scenario.has_silence else {}
+        environment |= proxy.environment if scenario.has_cuts else {}
         print(
             f"seed {arguments.seed}, scenario {arguments.scenario}, {len(names)} faults, {made.workers} workers, "
             f"{made.backups} backups",
             flush=True,
         )
-        log = made.folder / "cluster.log"
-        cluster = LiveCluster(lambda: made.start_run(environment, log=log), made.folder, made.workers)
-        try:
-            with Sight(made.data, made.engine) as sight:
-                faults = Faults(cluster, sight, random, backups=made.backups)
-                campaign = Campaign(cluster, sight, faults, random)
-                code = campaign.run(names, Path(environment[HURRY]))
-        except (StillError, OutlivedError) as error:
-            print(f"first difference: the reference comes to its end, the cluster does not: {error}")
-            print("what its processes said last:", *last_lines(log), sep="\n  ")
-            print(DIFFERS, flush=True)
-            return FOUND_DIFFERENCE
-        finally:
-            cluster.close()
-        report(campaign, made, len(names), environment)
-        outcome = made.outcome()
-        if code:
-            print("the cluster ended by itself; what its processes said last:", *last_lines(log), sep="\n  ")
-        return (code or STOPPED) if outcome is None else verdict(made, outcome)
+        return strike(made, names, environment, random, proxy)
+
+
+def strike(made: Scratch, names: list[str], environment: dict[str, str], random: Random, proxy: FaultProxy) -> int:
+    """Let faults come, report, and compare; returns the exit code."""
+    log = made.folder / "cluster.log"
+
+    def start() -> subprocess.Popen[bytes]:
+        made.forget_outcome()
+        return made.start_run(environment, log=log)
+
+    cluster = LiveCluster(start, made.folder, made.workers)
+    try:
+        with Sight(made.data, made.engine) as sight:
+            stage = Stage(cluster, sight, random, made.backups, made.data)
+            kinds = (Kills(stage), Pauses(stage), Cuts(stage, proxy), Disks(stage))
+            campaign = Campaign(stage, {name: stroke for kind in kinds for name, stroke in kind.strokes.items()})
+            code = campaign.run(names, Path(environment[HURRY]))
+    except (StillError, OutlivedError) as error:
+        print(f"first difference: the reference comes to its end, the cluster does not: {error}")
+        print("what its processes said last:", *last_lines(log), sep="\n  ")
+        print(DIFFERS, flush=True)
+        return FOUND_DIFFERENCE
+    finally:
+        cluster.close()
+    report(campaign, made, len(names), environment)
+    outcome = made.outcome()
+    if code:
+        print("the cluster ended by itself; what its processes said last:", *last_lines(log), sep="\n  ")
+    return (code or STOPPED) if outcome is None else verdict(made, outcome)
 
 
 def refuse(arguments: argparse.Namespace, app: Application) -> None:
@@ -157,14 +178,12 @@ def refuse(arguments: argparse.Namespace, app: Application) -> None:
     app.check()
     if any(is_live(step.source) for step in app.sources):
         raise UsageError("chaos with several workers takes finite sources in this release")
-    scenario = SCENARIOS.get(arguments.scenario)
-    if scenario is None:
-        raise UsageError(f"--scenario {arguments.scenario}: with several workers one of {', '.join(SCENARIOS)}")
-    if arguments.workers < scenario.workers_min or arguments.backups < scenario.backups_min:
+    if arguments.scenario not in SCENARIOS:
         raise UsageError(
-            f"--scenario {arguments.scenario} takes --workers {scenario.workers_min} and "
-            f"--backups {scenario.backups_min} or more"
+            f"--scenario {arguments.scenario} is for one worker; for several: {', '.join(SCENARIOS)}"
         )
+    if not SCENARIOS[arguments.scenario].fitting(arguments.workers, arguments.backups):
+        raise UsageError(f"--scenario {arguments.scenario} takes --backups 1 or more")
 
 
 def try_out(made: Scratch, fault_count: int) -> dict[str, str] | int:
@@ -234,7 +253,7 @@ def records(made: Scratch) -> int:
     formation = what_is_kept(made).formation
     if formation is None:
         return 0
-    table = epoch_table(made.data, len(formation.layout.partitions))
+    table = epoch_table(made.data, len(formation.layout.partitions), sorted(made.folder.glob(LOST)))
     return sum(count for row in table for _, count, _, _ in row.parts)
 
 
@@ -259,11 +278,8 @@ def report(campaign: Campaign, made: Scratch, wanted: int, environment: dict[str
     if campaign.survived:
         print("pauses, the longest time without output around a fault:")
         print("\n".join(pauses(campaign.survived)))
-    count = records(made)
-    print(
-        f"meanwhile: {count:,} records, {count / seconds:,.0f} a second; {campaign.sight.bytes:,} bytes of output; "
-        f"{campaign.cluster.cpu_seconds / seconds:.2f} cores"
-    )
+    count, size, cores = records(made), campaign.stage.sight.bytes, campaign.stage.cluster.cpu_seconds / seconds
+    print(f"meanwhile: {count:,} records, {count / seconds:,.0f} a second; {size:,} bytes of output; {cores:.2f} cores")
     if PACE in environment:
         pace = environment[PACE].partition(":")[0]
         print(f"reads were held back by {pace} ms each, up to the last fault, so that all had something to strike at")

@@ -6,17 +6,20 @@ of entries that are still held count only where the disk was a holder to the las
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.core.epochs import EpochRow
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.partition_log import EntryRow, PartitionLog
 
+LOST = "lost-*"  # folders in a rehearsal's scratch folder: what was on disks that were wiped
 
-def epoch_table(data: Path, partitions: int) -> list[EpochRow]:
-    """The epochs of a cluster, those that are no turns left out."""
+
+def epoch_table(data: Path, partitions: int, lost: Sequence[Path] = ()) -> list[EpochRow]:
+    """The epochs of a cluster, those that are no turns left out; `lost` are directories of workers that it has lost."""
     found: list[dict[int, EntryRow]] = [{} for _ in range(partitions)]
-    directories = [DataDirectory.open(path, create=False) for path in sorted(data.glob("worker-*"))]
+    directories = [DataDirectory.open(path, create=False) for path in [*lost, *sorted(data.glob("worker-*"))]]
     try:
         logs = [directory.partitions() for directory in directories]
         latest = max((log.adopted()[0] for log in logs), default=0)

@@ -43,8 +43,8 @@ class Recorded:
         return sum(len(records) for parts in self.inputs.values() for records in parts.values())
 
 
-def recorded(data: Path, app: Application) -> Recorded:
-    """Read what the run in this data directory was given."""
+def recorded(data: Path, app: Application, lost: Sequence[Path] = ()) -> Recorded:
+    """Read what the run in this data directory was given; `lost` are directories of workers that it has lost."""
     plan = Plan(app)
     own = data / "application" if (data / "application").is_dir() else data
     with DataDirectory.open(own, create=False) as directory:
@@ -53,7 +53,7 @@ def recorded(data: Path, app: Application) -> Recorded:
         hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
         registry = TypeRegistry(known_types(plan), hints)
         bind(plan, registry)
-        epochs = list(directory.log.rows()) if own == data else epoch_table(data, len(ledger.partitions))
+        epochs = list(directory.log.rows()) if own == data else epoch_table(data, len(ledger.partitions), lost)
         counts = [0] * len(ledger.partitions)
         for row in epochs:
             for partition, count, _, _ in row.parts:
