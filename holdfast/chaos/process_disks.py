@@ -50,24 +50,26 @@ class Disks(Striker):
             resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
         except ProcessLookupError:
             raise StillError(f"{victim} has just ended by itself") from None
-        self._end(ProcessingError.exit_code)
-        return Stroke(f"the disk of {victim} is full until the next start", moment, Sign.GENERATION, moment)
+        since = self._end(ProcessingError.exit_code)
+        return Stroke(f"no room for {victim}, then start again", moment, Sign.GENERATION, since)
 
     def _restart(self) -> Stroke:
         """Everything is stopped cleanly and started again."""
         moment = time.time()
         self._cluster.send_supervisor(signal.SIGTERM)
-        self._end(STOPPED_CODE)
-        return Stroke("stop everything, start again", moment, Sign.GENERATION, moment)
+        since = self._end(STOPPED_CODE)
+        return Stroke("stop everything, start again", moment, Sign.GENERATION, since)
 
-    def _end(self, code: int) -> None:
-        """Wait until the cluster has ended in the way that it should, and start it again."""
+    def _end(self, code: int) -> float:
+        """Wait until the cluster has ended in the way that it should, and start it again; returns when."""
         if not self._sight.wait(lambda: self._cluster.code is not None, PATIENCE_SECONDS):
             raise StillError("it does not end")
         if self._cluster.code not in (code, 0):
             raise StillError(f"it ended with code {self._cluster.code} instead of {code}")
+        since = time.time()
         if self._cluster.code == code:
             self._cluster.start()
+        return since
 
 
 def lost(data: Path, number: int) -> Path:

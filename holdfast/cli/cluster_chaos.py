@@ -154,7 +154,7 @@ def strike(made: Scratch, names: list[str], environment: dict[str, str], random:
 
     cluster = LiveCluster(start, made.folder, made.workers)
     try:
-        with Sight(made.data, made.engine) as sight:
+        with Sight(made.data, made.engine, cluster.note_cpu) as sight:
             stage = Stage(cluster, sight, random, made.backups, made.data)
             kinds = (Kills(stage), Pauses(stage), Cuts(stage, proxy), Disks(stage))
             campaign = Campaign(stage, {name: stroke for kind in kinds for name, stroke in kind.strokes.items()})
