@@ -133,7 +133,7 @@ class Sight:
         generation = status["generation"]
         return (
             self.members == workers
-            and not generation["on its way"]
+            and not generation["moving"]
             and not any(worker.get("lacking") for worker in status["workers"].values())
             and status["checkpoint"]["number"] >> 20 >= generation["number"]
         )
