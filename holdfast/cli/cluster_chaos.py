@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,12 +24,13 @@ from holdfast.chaos.cluster_sight import Sight
 from holdfast.chaos.fault_proxy import FaultProxy
 from holdfast.chaos.live_cluster import LiveCluster, OutlivedError
 from holdfast.chaos.process_cuts import Cuts
-from holdfast.chaos.process_disks import Disks
+from holdfast.chaos.process_disks import STOPPED_CODE, Disks
 from holdfast.chaos.process_kills import Kills
 from holdfast.chaos.process_pauses import Pauses
 from holdfast.chaos.striker import PATIENCE_SECONDS, Sign, Stage, StillError, Stroke
 from holdfast.chaos.timeline import Survived, pauses
 from holdfast.cli import loading
+from holdfast.cli.colour import Colour, paint
 from holdfast.cli.comparison import DIFFERS
 from holdfast.cli.scratch import Scratch, child, scratch
 from holdfast.cli.verify import FOUND_DIFFERENCE, STOPPED, verdict
@@ -48,6 +51,7 @@ EPOCH_BYTES_MIN = 512
 PACE_SECONDS_MAX = 1.0  # for which one read is held back
 CALM_SECONDS = 0.5  # at most between the moment when everything flows again and the next fault
 LAST_LINES = 12
+FOR_EVER = 1e6  # seconds
 SILENCE_SECONDS = "2"  # the heartbeat limit where processes stand still or can't be reached; 10 would be waiting only
 
 
@@ -61,8 +65,8 @@ class Campaign:
     survived: list[Survived] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
 
-    def run(self, names: list[str], hurry: Path) -> int:
-        """Let all faults come, then ask for haste and wait for the end; returns how the run ended."""
+    def run(self, names: list[str], hurry: Path, *, is_live: bool) -> int:
+        """Let all faults come, then ask for haste and wait for the end, or make it; returns how the run ended."""
         cluster = self.stage.cluster
         cluster.start()
         flowing = self.began
@@ -78,9 +82,12 @@ class Campaign:
             self.survived.append(found)
             print(found.line(self.began), flush=True)
         hurry.touch()
+        if is_live and cluster.code is None:
+            self.stage.sight.pass_time(CALM_SECONDS)
+            cluster.send_supervisor(signal.SIGTERM)
         self._wait(lambda: False)
         assert cluster.code is not None
-        return cluster.code
+        return 0 if is_live and cluster.code == STOPPED_CODE else cluster.code
 
     def _calm_down(self, flowing: float) -> bool:
         """Wait until all take part again and some more is written; False if the run ends before."""
@@ -123,13 +130,17 @@ class Campaign:
 
 def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
     """Strike, restart and compare."""
-    refuse(arguments, loading.load(arguments.app) if app is None else app)
+    given = loading.load(arguments.app) if app is None else app
+    refuse(arguments, given)
+    live = any(is_live(step.source) for step in given.sources)
+    if live:
+        arguments.seconds = FOR_EVER  # it ends behind the last fault
     random = Random(arguments.seed)
     scenario = SCENARIOS[arguments.scenario]
     names = list(islice(schedule(scenario.fitting(arguments.workers, arguments.backups), random), arguments.kills))
     with scratch(arguments) as made, FaultProxy() as proxy:
         try:
-            environment = try_out(made, max(1, len(names)))
+            environment = try_out(made, max(1, len(names)), is_live=live)
         except StillError as error:
             raise UsageError(f"without any fault it does not come to its end: {error}") from None
         if isinstance(environment, int):
@@ -141,10 +152,18 @@ def chaos(arguments: argparse.Namespace, app: Application | None) -> int:
             f"{made.backups} backups",
             flush=True,
         )
-        return strike(made, names, environment, random, proxy)
+        return strike(made, names, environment, random, proxy, is_live=live)
 
 
-def strike(made: Scratch, names: list[str], environment: dict[str, str], random: Random, proxy: FaultProxy) -> int:
+def strike(
+    made: Scratch,
+    names: list[str],
+    environment: dict[str, str],
+    random: Random,
+    proxy: FaultProxy,
+    *,
+    is_live: bool,
+) -> int:
     """Let faults come, report, and compare; returns the exit code."""
     log = made.folder / "cluster.log"
 
@@ -158,11 +177,11 @@ def strike(made: Scratch, names: list[str], environment: dict[str, str], random:
             stage = Stage(cluster, sight, random, made.backups, made.data)
             kinds = (Kills(stage), Pauses(stage), Cuts(stage, proxy), Disks(stage))
             campaign = Campaign(stage, {name: stroke for kind in kinds for name, stroke in kind.strokes.items()})
-            code = campaign.run(names, Path(environment[HURRY]))
+            code = campaign.run(names, Path(environment[HURRY]), is_live=is_live)
     except (StillError, OutlivedError) as error:
         print(f"first difference: the reference comes to its end, the cluster does not: {error}")
         print("what its processes said last:", *last_lines(log), sep="\n  ")
-        print(DIFFERS, flush=True)
+        print(paint(DIFFERS, Colour.ERROR, sys.stdout), flush=True)
         return FOUND_DIFFERENCE
     finally:
         cluster.close()
@@ -176,8 +195,6 @@ def strike(made: Scratch, names: list[str], environment: dict[str, str], random:
 def refuse(arguments: argparse.Namespace, app: Application) -> None:
     """Raise for what this can't be done to."""
     app.check()
-    if any(is_live(step.source) for step in app.sources):
-        raise UsageError("chaos with several workers takes finite sources in this release")
     if arguments.scenario not in SCENARIOS:
         raise UsageError(
             f"--scenario {arguments.scenario} is for one worker; for several: {', '.join(SCENARIOS)}"
@@ -186,14 +203,14 @@ def refuse(arguments: argparse.Namespace, app: Application) -> None:
         raise UsageError(f"--scenario {arguments.scenario} takes --backups 1 or more")
 
 
-def try_out(made: Scratch, fault_count: int) -> dict[str, str] | int:
+def try_out(made: Scratch, fault_count: int, *, is_live: bool) -> dict[str, str] | int:
     """Run without faults, no longer than it takes to know how many epochs the input gives and how to slow it down.
 
     Where they are too few for so many faults, run again in smaller ones. A run that can't even start ends the whole
     with its exit code.
     """
     hurry = {HURRY: str(made.folder / "hurry")}
-    if PACE in os.environ:
+    if PACE in os.environ or is_live:
         return hurry
     wanted = fault_count * EPOCHS_PER_FAULT
     trial = run_for(made, {}, TRIAL_SECONDS)

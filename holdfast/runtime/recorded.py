@@ -17,7 +17,7 @@ from holdfast.core.epochs import EpochRow
 from holdfast.core.plan import Plan
 from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry
-from holdfast.runtime.cluster_recorded import epoch_table
+from holdfast.runtime.cluster_recorded import epoch_table, logged
 from holdfast.runtime.engine_thread import bind, known_types
 from holdfast.runtime.intake import FiniteIntake
 from holdfast.runtime.ledger import Ledger
@@ -62,7 +62,7 @@ def recorded(data: Path, app: Application, lost: Sequence[Path] = ()) -> Recorde
         inputs: dict[str, dict[str, list[Any]]] = {}
         for index, (source, name) in enumerate(ledger.partitions):
             blocks = (
-                _from_log(directory.log, index)
+                (_from_log(directory.log, index) if own == data else logged(data, index))
                 if sources[source].live or results_are_logged(sources[source])
                 else _from_input(sources[source], name, counts[index])
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaos.sequences import SEQUENCES, play, prepare
-from tests.cli.command import holdfast, write, write_lines
+from tests.cli.command import TICKER, holdfast, write, write_lines
 from tests.repository import ROOT
 
 LINES = 2_000
@@ -103,6 +103,14 @@ def test_a_cluster_is_found_identical_after_other_faults(scenario: str, seed: in
     lines = chaos(tmp_path, scenario, 1, seed)
 
     assert any(re.search(f"^ +[0-9.]+ s  {said} .*pause", line) for line in lines), lines
+
+
+def test_a_live_application_is_killed_and_compared_with_its_log(tmp_path: Path) -> None:
+    write(tmp_path, TICKER)
+
+    lines = chaos(tmp_path, "workers", 2)
+
+    assert any(re.search(r"sink 'sink': [\d,]+ outputs, [\d,]{4,} bytes, the same", line) for line in lines), lines
 
 
 def test_what_is_kept_outside_the_state_of_a_cluster_is_found(tmp_path: Path) -> None:
