@@ -42,6 +42,10 @@ class StillError(Exception):
     """A cluster does not go on."""
 
 
+class OverError(Exception):
+    """A run has ended before a fault could come, or could be got over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Where faults come."""
@@ -67,13 +71,25 @@ class Striker:
         return [process for process in self._cluster.processes() if process.role == WORKER]
 
     def _coordinator(self) -> Process:
-        self._until(self._cluster.is_complete)
-        return next(process for process in self._cluster.processes() if process.role == COORDINATOR)
+        found: list[Process] = []
+
+        def is_there() -> bool:
+            found[:] = [process for process in self._cluster.processes() if process.role == COORDINATOR]
+            return bool(found)
+
+        self._until(is_there)
+        return found[0]
 
     def _draw(self, count: int) -> list[Process]:
         """Some workers; all must be there, or chance would depend on the machine."""
-        self._until(lambda: len(self._workers()) >= self._cluster.workers)
-        return self._random.sample(self._workers(), count)
+        found: list[Process] = []
+
+        def is_complete() -> bool:
+            found[:] = self._workers()
+            return len(found) >= self._cluster.workers
+
+        self._until(is_complete)
+        return self._random.sample(found, count)
 
     def _kill(self, *victims: Process) -> float:
         moment = time.time()
@@ -82,9 +98,11 @@ class Striker:
         return moment
 
     def _until(self, seen: Callable[[], bool]) -> None:
-        """Wait until something is seen, or the run has ended."""
+        """Wait until something is seen; OverError if the run ends before."""
         if not self._sight.wait(lambda: self._cluster.code is not None or seen(), PATIENCE_SECONDS):
             raise StillError(f"nothing moved for {PATIENCE_SECONDS:g} s")
+        if self._cluster.code is not None:
+            raise OverError
 
 
 def and_(processes: list[Process]) -> str:
