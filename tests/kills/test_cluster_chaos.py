@@ -89,11 +89,11 @@ def test_a_cluster_is_killed_and_found_identical_with_a_timeline(tmp_path: Path)
     ("scenario", "seed", "said"),
     [
         ("pause", 1, "worker . comes back as a zombie"),
-        ("pause", 3, "stop worker . until it is given up"),
+        pytest.param("pause", 3, "stop worker . until it is given up", marks=pytest.mark.nightly),
         ("partition", 3, "cut worker . from worker ."),
         ("wipe", 1, "wipe the disk of worker ."),
         ("full-disk", 1, "no room for worker ., then start again"),
-        ("restart", 1, "stop everything, start again"),
+        pytest.param("restart", 1, "stop everything, start again", marks=pytest.mark.nightly),
     ],
 )
 def test_a_cluster_is_found_identical_after_other_faults(scenario: str, seed: int, said: str, tmp_path: Path) -> None:
@@ -129,7 +129,8 @@ def test_an_input_that_is_too_short_for_a_cluster_is_said_to_be(tmp_path: Path) 
     write(tmp_path, COUNT)
     write_lines(tmp_path, 3)
 
-    done = holdfast(tmp_path, "chaos", "app.py", "--workers", "2", "--kills", "5", patience=PATIENCE)
+    options = ("--workers", "2", "--kills", "5")
+    done = holdfast(tmp_path, "chaos", "app.py", *options, patience=PATIENCE, HOLDFAST_PACE="0:1024")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "give it more input" in done.stdout
