@@ -23,8 +23,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
-demo: $(READY) ## word count over real text with the engine killed on the way (TEXT=dir KILLS=5 SEED=1)
-	$(BIN)/holdfast chaos examples/demo.py:app --kills $(KILLS) --seed $(SEED)
+demo: $(READY) ## word count over real text by a cluster that is killed on the way (TEXT=dir KILLS=5 SEED=1)
+	$(BIN)/holdfast chaos examples/demo.py:app --workers 4 --backups 1 --scenario kills --kills $(KILLS) --seed $(SEED)
 
 test: check ## everything that must be green before a change goes in
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal

@@ -13,8 +13,9 @@ from pathlib import Path
 import holdfast as hf
 
 ENDINGS = {".md", ".py", ".rst", ".txt"}
-# Its modules, and its tests' subfolders, where the odd encodings are; with all of it the demo would take minutes.
-LIBRARY = ("*.py", "test/*/*.py")
+# Half of its modules, and its tests' subfolders, where the odd encodings are: with all of it, comparing with the
+# reference would take longer than the demo may.
+LIBRARY = ("[a-l]*.py", "test/*/*.py")
 
 
 @dataclass

@@ -33,13 +33,15 @@ STARTED, DRAWN, FORMED = "started", "number ", "generation "  # how the coordina
 class Sight:
     """Looks at one data directory and the folder where its outputs go."""
 
-    def __init__(self, data: Path, outputs: Path) -> None:
+    def __init__(self, data: Path, outputs: Path, beside: Callable[[], None] = lambda: None) -> None:
+        """`beside` is called now and then by the thread that asks the coordinator."""
         self.growths: list[float] = []  # when outputs were seen to have grown
         self.bytes = 0  # of all outputs
         self.journal: list[tuple[float, str]] = []  # what the coordinators said, in the order in which it was heard
         self.status: dict[str, Any] | None = None  # the latest answer, None while none comes
         self._data = data
         self._outputs = outputs
+        self._beside = beside
         self._sealed = 0
         self._known: set[tuple[float, str]] = set()
         self._over = threading.Event()
@@ -131,7 +133,7 @@ class Sight:
         generation = status["generation"]
         return (
             self.members == workers
-            and not generation["on its way"]
+            and not generation["moving"]
             and not any(worker.get("lacking") for worker in status["workers"].values())
             and status["checkpoint"]["number"] >> 20 >= generation["number"]
         )
@@ -141,6 +143,7 @@ class Sight:
 
     def _ask_on(self) -> None:
         while not self._over.wait(ASK_SECONDS):
+            self._beside()
             try:
                 self._hear(json.loads(self._ask()))
             except (HoldfastError, OSError, ValueError):

@@ -62,9 +62,6 @@ class LiveCluster:
         """Its processes now."""
         self._found = processes(self.supervisor.pid)
         self._scanned = time.monotonic()
-        for process in self._found:
-            self._note_cpu(process.pid)
-        self._note_cpu(self.supervisor.pid)
         return self._found
 
     def is_complete(self) -> bool:
@@ -73,10 +70,17 @@ class LiveCluster:
             self.processes()
         return len(self._found) > self.workers
 
+    def note_cpu(self) -> None:
+        """Look at what its processes have used."""
+        for pid in [*(process.pid for process in processes(self.supervisor.pid)), self.supervisor.pid]:
+            standing = look(pid)
+            if standing is not None:
+                self._cpu[pid] = standing.cpu_seconds
+
     @property
     def cpu_seconds(self) -> float:
         """What all its processes have used, but for what they did between the last look at them and their end."""
-        return sum(self._cpu.values())
+        return sum(list(self._cpu.values()))
 
     def send(self, process: Process, number: int) -> bool:
         """Send a signal; False if the process has just ended."""
@@ -85,6 +89,10 @@ class LiveCluster:
             self._scanned = 0.0
             return True
         return False
+
+    def send_supervisor(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        self.supervisor.send_signal(number)
 
     def kill_supervisor(self) -> float:
         """Kill it and wait until its processes have followed; returns how long they took."""
@@ -109,8 +117,3 @@ class LiveCluster:
                 raise OutlivedError(f"{len(left)} processes outlived their supervisor by {LEASH_SECONDS:g} s")
             time.sleep(POLL_SECONDS)
         return time.monotonic() - began
-
-    def _note_cpu(self, pid: int) -> None:
-        standing = look(pid)
-        if standing is not None:
-            self._cpu[pid] = standing.cpu_seconds

@@ -18,15 +18,16 @@ class Survived:
     text: str
     moment: float
     detected: float | None  # when the coordinator drew a number for a new generation
-    formed: float | None
-    generation: str  # how the decision was said
+    formed: tuple[float, str] | None  # when the last generation was decided, and how it was said
     flowing: float  # when outputs grew again
     pause: float
 
     def line(self, began: float) -> str:
         """One line of the timeline."""
-        steps = [("detected", self.detected), (self.generation.partition(" of ")[0], self.formed)]
-        seen = [f"{what} +{max(0.0, at - self.moment):.3f} s" for what, at in steps if at is not None]
+        steps = [] if self.detected is None else [(self.detected, "detected")]
+        if self.formed is not None:
+            steps.append((self.formed[0], self.formed[1].partition(" of ")[0]))
+        seen = [f"{what} +{max(0.0, at - self.moment):.3f} s" for at, what in steps]
         seen.append(f"outputs +{self.flowing - self.moment:.3f} s")
         return f"{self.moment - began:7.2f} s  {self.text:<44} {', '.join(seen)}, pause {self.pause:.3f} s"
 

@@ -117,6 +117,7 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
         report=_say_of(arguments),
         settings=rehearsed.settings(Settings()),
         probe=rehearsed.probe,
+        keep_log=arguments.capture is not None and is_compared_by_log(app),
         limits=limits(),
     )
     process = WorkerProcess(app, options)
@@ -125,6 +126,11 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
     if process.restart:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
+
+
+def is_compared_by_log(app: Application) -> bool:
+    """Whether what a run was given stands nowhere but in its log."""
+    return any(is_live(step.source) or step.intake is not None for step in app.sources)
 
 
 @contextmanager

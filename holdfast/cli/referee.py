@@ -17,6 +17,7 @@ from holdfast.core import values
 from holdfast.core.application import Application
 from holdfast.core.reference import Outputs, Reference, RunStoppedError
 from holdfast.runtime.capture import capture
+from holdfast.runtime.cluster_recorded import LOST
 from holdfast.runtime.engine_thread import adapt
 from holdfast.runtime.recorded import Recorded, recorded
 
@@ -29,7 +30,7 @@ def reference(arguments: argparse.Namespace, given: Application | None) -> int:
     app = loading.load(arguments.app) if given is None else given
     adapt(app)
     files = capture(app, made.engine)
-    run = recorded(made.data, app)
+    run = recorded(made.data, app, sorted(made.folder.glob(LOST)))
     if arguments.trace is not None:
         trace(app, run, arguments.trace)
         return SAME

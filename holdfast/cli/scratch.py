@@ -69,8 +69,12 @@ class Scratch:
         """Begin with nothing."""
         for path in (self.data, self.engine):
             shutil.rmtree(path, ignore_errors=True)
-        (self.folder / "outcome.json").unlink(missing_ok=True)
+        self.forget_outcome()
         self.engine.mkdir()
+
+    def forget_outcome(self) -> None:
+        """Make room for how the next run ends."""
+        (self.folder / "outcome.json").unlink(missing_ok=True)
 
     def start_run(
         self, environment: Mapping[str, str] | None = None, *, quiet: bool = False, log: Path | None = None

@@ -10,15 +10,14 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from holdfast.cli import interpreter, loading
+from holdfast.cli import interpreter
 from holdfast.cli.colour import Colour, paint
 from holdfast.cli.comparison import DIFFERS, IDENTICAL
 from holdfast.cli.options import check_later
 from holdfast.cli.scratch import RunOutcome, Scratch, child, scratch
 from holdfast.cli.tracing import first_difference
 from holdfast.core.application import Application
-from holdfast.core.connector import is_live
-from holdfast.core.errors import NonDeterminismError, StoppedError, UsageError
+from holdfast.core.errors import NonDeterminismError, StoppedError
 
 REFERENCE_SEED = 1  # any but the engine's
 FOUND_DIFFERENCE = 1
@@ -28,11 +27,6 @@ STOPPED = 3
 def verify(arguments: argparse.Namespace, app: Application | None) -> int:
     """Run the application and compare it with the reference."""
     check_later(arguments)
-    if arguments.workers > 1:
-        given = loading.load(arguments.app) if app is None else app
-        given.check()
-        if any(is_live(step.source) for step in given.sources):
-            raise UsageError("verify with several workers takes finite sources in this release")
     with scratch(arguments) as made:
         with child(made.start_run()) as run:
             code = run.wait()

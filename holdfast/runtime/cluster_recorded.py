@@ -1,4 +1,4 @@
-"""The epoch table of a cluster that has ended, gathered from the directories of its workers.
+"""The epoch table of a cluster that has ended, and its logs, gathered from the directories of its workers.
 
 Every worker keeps the rows of the partitions whose logs it held. What was trimmed anywhere was durable everywhere; rows
 of entries that are still held count only where the disk was a holder to the last.
@@ -6,17 +6,21 @@ of entries that are still held count only where the disk was a holder to the las
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from holdfast.core.epochs import EpochRow
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.partition_log import EntryRow, PartitionLog
 
+READ_BYTES = 16 << 20
+LOST = "lost-*"  # folders in a rehearsal's scratch folder: what was on disks that were wiped
 
-def epoch_table(data: Path, partitions: int) -> list[EpochRow]:
-    """The epochs of a cluster, those that are no turns left out."""
+
+def epoch_table(data: Path, partitions: int, lost: Sequence[Path] = ()) -> list[EpochRow]:
+    """The epochs of a cluster, those that are no turns left out; `lost` are directories of workers that it has lost."""
     found: list[dict[int, EntryRow]] = [{} for _ in range(partitions)]
-    directories = [DataDirectory.open(path, create=False) for path in sorted(data.glob("worker-*"))]
+    directories = [DataDirectory.open(path, create=False) for path in [*lost, *sorted(data.glob("worker-*"))]]
     try:
         logs = [directory.partitions() for directory in directories]
         latest = max((log.adopted()[0] for log in logs), default=0)
@@ -27,6 +31,25 @@ def epoch_table(data: Path, partitions: int) -> list[EpochRow]:
         for directory in directories:
             directory.close()
     return _merged(found)
+
+
+def logged(data: Path, partition: int) -> Iterator[bytes]:
+    """What was logged of a partition, piece by piece, from a log that was never trimmed."""
+    directories = [DataDirectory.open(path, create=False) for path in sorted(data.glob("worker-*"))]
+    try:
+        logs = [directory.partitions() for directory in directories]
+        latest = max((log.adopted()[0] for log in logs), default=0)
+        found = [(log.lineages().get(partition), log) for log in logs]
+        holders = [(own.tail, log) for own, log in found if own is not None and own.adopted == latest]
+        if holders:
+            _, log = max(holders, key=lambda holder: holder[0])
+            after = 0
+            while entries := log.read(partition, after, READ_BYTES):
+                after = entries[-1].epoch
+                yield from (entry.chunk.raw for entry in entries)
+    finally:
+        for directory in directories:
+            directory.close()
 
 
 def _rows(log: PartitionLog, partition: int, latest: int) -> dict[int, EntryRow]:

@@ -79,10 +79,12 @@ class MemberLife:
         handled: Callable[[Any], None],
         is_crowded: Callable[[], bool] = lambda: False,
         report: Callable[[str], None] = lambda line: None,
+        keep_log: bool = False,
     ) -> None:
         """`handled` is told of every event that the machine is done with, `report` takes lines for people.
 
-        While `is_crowded` no more is read from sources.
+        While `is_crowded` no more is read from sources. With `keep_log` nothing is ever trimmed: the logs then hold all
+        input, for a comparison afterwards.
         """
         self._is_crowded = is_crowded
         self.member = member
@@ -102,6 +104,7 @@ class MemberLife:
         self._send = send
         self._handled = handled
         self._report = report
+        self._keep_log = keep_log
         self._log_writer = MemberLogWriter(log, self.inbox.put)
         self._state_writer = StateWriter(state, registry, self.inbox.put, probe)
         self._acknowledger = Acknowledger([(source, name) for _, source, name in sources], self.inbox.put)
@@ -118,7 +121,7 @@ class MemberLife:
             cluster_effects.AdoptFormation: self._log_writer.give,
             cluster_effects.InstallLog: self._log_writer.give,
             cluster_effects.AppendEntries: self._append,
-            cluster_effects.TrimEntries: self._log_writer.give,
+            cluster_effects.TrimEntries: self._trim,
             cluster_effects.ReadEntries: self._read_entries,
             cluster_effects.ReadCursor: self._read_cursor,
             cluster_effects.PrepareCheckpoint: self._prepare,
@@ -233,7 +236,7 @@ class MemberLife:
         self._drop_answers()
         self._log_writer = MemberLogWriter(self._log, self.inbox.put)
         self._state_writer = self._state_writer.renewed()
-        for kind in (cluster_effects.AdoptFormation, cluster_effects.InstallLog, cluster_effects.TrimEntries):
+        for kind in (cluster_effects.AdoptFormation, cluster_effects.InstallLog):
             self._carry_out[kind] = self._log_writer.give
         self._happened.append(cluster_events.Quiet(now(), self._found()))
 
@@ -265,6 +268,10 @@ class MemberLife:
         return Found(self._log.adopted()[0], logs, complete, self._state.prepared())
 
     # --- logs
+
+    def _trim(self, order: cluster_effects.TrimEntries) -> None:
+        if not self._keep_log:
+            self._log_writer.give(order)
 
     def _append(self, order: cluster_effects.AppendEntries) -> None:
         assert self.member.running is not None

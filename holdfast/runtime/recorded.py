@@ -17,7 +17,7 @@ from holdfast.core.epochs import EpochRow
 from holdfast.core.plan import Plan
 from holdfast.core.serial_order import At
 from holdfast.core.types import TypeRegistry
-from holdfast.runtime.cluster_recorded import epoch_table
+from holdfast.runtime.cluster_recorded import epoch_table, logged
 from holdfast.runtime.engine_thread import bind, known_types
 from holdfast.runtime.intake import FiniteIntake
 from holdfast.runtime.ledger import Ledger
@@ -43,8 +43,8 @@ class Recorded:
         return sum(len(records) for parts in self.inputs.values() for records in parts.values())
 
 
-def recorded(data: Path, app: Application) -> Recorded:
-    """Read what the run in this data directory was given."""
+def recorded(data: Path, app: Application, lost: Sequence[Path] = ()) -> Recorded:
+    """Read what the run in this data directory was given; `lost` are directories of workers that it has lost."""
     plan = Plan(app)
     own = data / "application" if (data / "application").is_dir() else data
     with DataDirectory.open(own, create=False) as directory:
@@ -53,7 +53,7 @@ def recorded(data: Path, app: Application) -> Recorded:
         hints = cast("dict[str, str]", directory.state.get_meta(HINTS) or {})
         registry = TypeRegistry(known_types(plan), hints)
         bind(plan, registry)
-        epochs = list(directory.log.rows()) if own == data else epoch_table(data, len(ledger.partitions))
+        epochs = list(directory.log.rows()) if own == data else epoch_table(data, len(ledger.partitions), lost)
         counts = [0] * len(ledger.partitions)
         for row in epochs:
             for partition, count, _, _ in row.parts:
@@ -62,7 +62,7 @@ def recorded(data: Path, app: Application) -> Recorded:
         inputs: dict[str, dict[str, list[Any]]] = {}
         for index, (source, name) in enumerate(ledger.partitions):
             blocks = (
-                _from_log(directory.log, index)
+                (_from_log(directory.log, index) if own == data else logged(data, index))
                 if sources[source].live or results_are_logged(sources[source])
                 else _from_input(sources[source], name, counts[index])
             )

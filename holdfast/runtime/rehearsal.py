@@ -162,8 +162,13 @@ def limits() -> Limits:
     if not given:
         return usual
     seconds = float(given)
-    beat = min(usual.beat_seconds, seconds / BEATS_PER_SILENCE)
-    return dataclasses.replace(usual, silence_seconds=seconds, beat_seconds=beat)
+    return dataclasses.replace(
+        usual,
+        silence_seconds=seconds,
+        beat_seconds=min(usual.beat_seconds, seconds / BEATS_PER_SILENCE),
+        connect_seconds=min(usual.connect_seconds, seconds),
+        handshake_seconds=min(usual.handshake_seconds, seconds),
+    )
 
 
 def rehearsal() -> Rehearsal:

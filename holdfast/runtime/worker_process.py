@@ -67,6 +67,7 @@ class WorkerOptions:
     secrets: tuple[bytes, ...] = ()
     settings: Settings = field(default_factory=Settings)
     probe: Probe = field(default_factory=Probe)
+    keep_log: bool = False  # never trim: the logs then hold all input for a comparison afterwards
     limits: Limits = field(default_factory=Limits)
     report: Callable[[str], None] = lambda line: None
 
@@ -188,6 +189,7 @@ class WorkerProcess:
                 handled=self._handled,
                 is_crowded=lambda: self._peers is not None and self._peers.is_crowded,
                 report=options.report,
+                keep_log=options.keep_log,
             )
             self._observer = Observer(member, life.latencies, options.data, self._links)
             thread = threading.Thread(target=self._live, args=(life, token), name="holdfast-engine", daemon=True)

@@ -14,6 +14,7 @@ import trio
 
 from holdfast.core.errors import FrameError
 from holdfast.runtime.transport.addresses import Address
+from holdfast.runtime.transport.detour import open_stream
 from holdfast.runtime.transport.handshake import NONCE_BYTES, Dialer, Identity, Listener, Role, Session
 from holdfast.runtime.transport.limits import Limits
 
@@ -64,7 +65,7 @@ async def call(
     address = called.address
     try:
         with trio.fail_after(limits.connect_seconds):
-            stream = await trio.open_tcp_stream(address.host, address.port)
+            stream = await open_stream(own.node, called.node, address)
     except trio.TooSlowError as error:
         raise FrameError(f"no answer from {address} within {limits.connect_seconds:g} s") from error
     except OSError as error:
