@@ -67,7 +67,7 @@ def test_a_line_can_hold_no_newline() -> None:
 @pytest.mark.parametrize(
     ("text", "host", "port"), [("127.0.0.1:9000", "127.0.0.1", 9000), ("[::1]:1", "::1", 1), ("::1:1", "::1", 1)]
 )
-def test_addresses(text: str, host: str, port: int) -> None:
+def test_an_address_is_read_and_written_the_same_way(text: str, host: str, port: int) -> None:
     address = Address.parse(text, "here")
 
     assert (address.host, address.port) == (host, port)

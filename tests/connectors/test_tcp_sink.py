@@ -277,7 +277,7 @@ def test_a_run_that_is_to_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyP
         writer.close()
 
 
-def test_patience_ends() -> None:
+def test_patience_ends_the_run_with_what_was_met() -> None:
     writer = sinks.Tcp(f"127.0.0.1:{free_port()}", patience=0.05).open(None, 0, owned=True)
     with pytest.raises(SinkError, match=r"could not be reached for 0.05 s: Connection refused"):
         writer.write(1, lines(1, 1), 1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 import holdfast as hf
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime import member_life
+from holdfast.runtime.clients import Clients
 from holdfast.runtime.member_life import IDLE_SECONDS, TICK_SECONDS, MemberLife
 from holdfast.runtime.points import Probe
 from holdfast.storage.memory import MemoryState
@@ -47,7 +49,8 @@ def life(script: Any, is_crowded: Callable[[], bool] = lambda: False) -> MemberL
         node="n",
         log=MemoryPartitionLog(disk),
         state=MemoryState(disk),
-        sources=[(source, source.partitions()[0])],
+        sources=[("source", source, source.partitions()[0])],
+        clients=create_autospec(Clients, instance=True),
         sinks=[],
         registry=TypeRegistry(),
         probe=Probe(),
