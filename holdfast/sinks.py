@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from holdfast.connectors.kafka_sink import KafkaSink as Kafka
     from holdfast.connectors.postgres_sink import PostgreSQLSink as PostgreSQL
     from holdfast.connectors.sqlite_sink import SQLiteSink as SQLite
+    from holdfast.connectors.tcp_sink import Tcp
     from holdfast.connectors.webhook import Webhook
 
-__all__ = ["JsonLines", "Kafka", "Memory", "PostgreSQL", "SQLite", "Stdout", "TextFile", "Webhook"]
+__all__ = ["JsonLines", "Kafka", "Memory", "PostgreSQL", "SQLite", "Stdout", "Tcp", "TextFile", "Webhook"]
 
 # Loaded when they are first used: what they import is much, and most applications need none of them.
 _HOMES = {
     "Kafka": ("holdfast.connectors.kafka_sink", "KafkaSink"),
     "PostgreSQL": ("holdfast.connectors.postgres_sink", "PostgreSQLSink"),
     "SQLite": ("holdfast.connectors.sqlite_sink", "SQLiteSink"),
+    "Tcp": ("holdfast.connectors.tcp_sink", "Tcp"),
     "Webhook": ("holdfast.connectors.webhook", "Webhook"),
 }
 

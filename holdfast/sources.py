@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.connectors.kafka_source import KafkaSource as Kafka
     from holdfast.connectors.postgres_source import PostgreSQLSource as PostgreSQL
     from holdfast.connectors.sqlite_source import SQLiteSource as SQLite
+    from holdfast.connectors.tcp_source import Tcp
 
 __all__ = [
     "Csv",
@@ -30,6 +31,7 @@ __all__ = [
     "SQLite",
     "Send",
     "Stdin",
+    "Tcp",
     "TextFile",
 ]
 
@@ -39,6 +41,7 @@ _HOMES = {
     "Kafka": ("holdfast.connectors.kafka_source", "KafkaSource"),
     "PostgreSQL": ("holdfast.connectors.postgres_source", "PostgreSQLSource"),
     "SQLite": ("holdfast.connectors.sqlite_source", "SQLiteSource"),
+    "Tcp": ("holdfast.connectors.tcp_source", "Tcp"),
 }
 
 

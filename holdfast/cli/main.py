@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from holdfast.cli import interpreter, options
-from holdfast.cli.reports import Reports
+from holdfast.cli.reports import Heard, Reports
 from holdfast.core.errors import HoldfastError, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
     except UsageError as error:
         return _failed(reports, error, error.exit_code, debug=False)
     arguments.reports = reports
+    Heard.by(reports)
     arguments.owns_process = argv is None
     arguments.program = interpreter.own_command(with_module=not arguments.owns_process)
     code = _carry_out(arguments, app)

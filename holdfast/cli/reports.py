@@ -7,21 +7,39 @@ all of them. Outputs, reports and verdicts are stdout's and don't come here.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from holdfast.cli.colour import Colour, paint
 from holdfast.core.errors import HoldfastError
-from holdfast.runtime.notice import NOTE, Notice
+from holdfast.runtime.notice import NOTE, Level, Notice
 
 Form = Literal["people", "text", "json"]
 FORMS: Final[tuple[Form, ...]] = ("text", "json")  # that can be asked for; people's is what is said otherwise
 FAILED: Final = "failed"  # the event of an error that ends a command
 _WARNINGS: Final = ("note: ", "…")  # how a plain line begins that somebody should look at
 _COLOURS: Final = {"warning": Colour.WARNING, "error": Colour.ERROR}
+
+
+class Heard(logging.Handler):
+    """What connectors log, of connections that come and go, is said as everything else is."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level: Level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._report(Notice(record.getMessage(), "connection", level=level))
+
+    @classmethod
+    def by(cls, report: Callable[[str], None]) -> None:
+        """From now on `report` says it."""
+        logging.getLogger("holdfast").handlers = [cls(report)]
 
 
 class Reports:

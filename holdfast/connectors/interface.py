@@ -72,8 +72,16 @@ class OpenSource(Protocol):
         """
 
 
+class InterruptedWriteError(Exception):
+    """A write was given up because its writer is being closed."""
+
+
 class Writer(Protocol):
-    """One sink, open for writing."""
+    """One sink, open for writing.
+
+    One that may have to wait for somebody is of a sink that says `threaded = True`, and may have, for any thread:
+    `hurry()`, the run is to end, and `interrupt()`, it is being closed: what is under way raises InterruptedWriteError.
+    """
 
     def write(self, first_number: int, payload: Sequence[object], count: int) -> None:
         """Deliver the outputs numbered `first_number` to `first_number + count - 1`, skipping what is there.

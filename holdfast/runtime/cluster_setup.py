@@ -21,18 +21,20 @@ class ClusterSetup:
     partitions: tuple[tuple[str, str], ...]  # (source's name, partition), by number
     backups: int
     code: tuple[str, ...]  # of the functions: label and digest in turn
+    directory: str = ""  # names the cluster's data for ever: whose outputs its sinks get
 
     def pack(self) -> bytes:
         """As it is sent."""
-        packed: bytes = msgpack.packb([self.application, self.partitions, self.backups, self.code])
+        packed: bytes = msgpack.packb([*(self.application, self.partitions, self.backups, self.code), self.directory])
         return packed
 
     @classmethod
     def unpack(cls, packed: bytes) -> ClusterSetup:
         """What `pack` packed; FrameError for anything else."""
         try:
-            application, partitions, backups, code = msgpack.unpackb(packed)
-            return cls(application, tuple((source, name) for source, name in partitions), backups, tuple(code))
+            application, partitions, backups, code, directory = msgpack.unpackb(packed)
+            named = tuple((source, name) for source, name in partitions)
+            return cls(application, named, backups, tuple(code), directory)
         except (ValueError, TypeError) as error:
             raise FrameError(f"that is no setup of a cluster: {error}") from error
 

@@ -146,7 +146,8 @@ class CoordinatorProcess:
             directory.state.put_meta(CLEAN, False)
             self._plan, self._partitions = plan, entry.partitions
             self._setup = ClusterSetup(
-                self._app.name, tuple(entry.partitions), options.backups, code_of(self._app)
+                *(self._app.name, tuple(entry.partitions), options.backups, code_of(self._app)),
+                directory=directory.state.identity().directory,
             ).pack()
             live = any(is_live(step.source) for step in plan.sources)
             config = Config(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from holdfast.connectors.contract import UserSink
-from holdfast.connectors.interface import OpenSink, Writer
+from holdfast.connectors.interface import InterruptedWriteError, OpenSink, Writer
 from holdfast.runtime.clock import now
 from holdfast.runtime.points import WRITING, Probe, half
 from holdfast.worker.effects import Deliver, TakeToken
@@ -37,6 +37,9 @@ class Delivery(Protocol):
 
     def finish(self) -> None:
         """Check that nothing stands behind the last output."""
+
+    def hurry(self) -> None:
+        """The run is to end: who is away is not waited for much longer."""
 
     def close(self) -> None:
         """Work off what was ordered and let go of the sink."""
@@ -64,6 +67,9 @@ class DirectDelivery:
 
     def finish(self) -> None:
         self._writer.finish()
+
+    def hurry(self) -> None:
+        """Nobody is waited for."""
 
     def close(self) -> None:
         self._writer.close()
@@ -100,8 +106,16 @@ class ThreadedDelivery:
         assert self.idle
         self._writer.finish()
 
+    def hurry(self) -> None:
+        hurry = getattr(self._writer, "hurry", None)
+        if hurry is not None:
+            hurry()
+
     def close(self) -> None:
         self._orders.put(None)
+        interrupt = getattr(self._writer, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
         self._thread.join()
         self._writer.close()
 
@@ -114,6 +128,8 @@ class ThreadedDelivery:
             while (order := self._orders.get()) is not None:
                 self._carry_out(order)
                 self._done += 1
+        except InterruptedWriteError:
+            pass
         except BaseException as error:  # noqa: BLE001 - a user's sink may raise anything, the engine thread says so
             self._post(error)
 
@@ -136,6 +152,6 @@ def write(writer: Writer, probe: Probe, order: Deliver) -> None:
 
 def open_delivery(sink: OpenSink, number: int, writer: Writer, probe: Probe, post: Callable[[Any], None]) -> Delivery:
     """Return what writes this sink in the way that suits it."""
-    if isinstance(sink, UserSink):
+    if isinstance(sink, UserSink) or getattr(sink, "threaded", False):
         return ThreadedDelivery(number, writer, probe, post)
     return DirectDelivery(number, writer, probe)

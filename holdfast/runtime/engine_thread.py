@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from holdfast.connectors.contract import UserSink, as_sink, as_source
+from holdfast.connectors.contract import as_sink, as_source
 from holdfast.connectors.intake import with_intake
 from holdfast.connectors.interface import OpenSink
 from holdfast.connectors.send import Send
@@ -313,7 +313,7 @@ def open_sinks(plan: Plan) -> list[OpenSink]:
 def claim(plan: Plan, directory: str) -> None:
     """Tell the sinks that ask whose outputs they get: numbers of two data directories must not be mixed up."""
     for step in plan.sinks:
-        if isinstance(step.sink, UserSink):
+        if hasattr(step.sink, "claim"):
             step.sink.claim(f"{directory} {step.name}")
 
 

@@ -71,6 +71,9 @@ class WaitingDelivery:
         assert self._delivery is not None
         self._delivery.finish()
 
+    def hurry(self) -> None:
+        """Whoever holds the output is not waited for: it ends by itself."""
+
     def close(self) -> None:
         """Work off what was ordered, if that can be done, and let go of the sink."""
         self._closing.set()

@@ -116,6 +116,9 @@ class Life:
             event = self._next_event()
             if type(event) is events.LogSynced:
                 self._probe.passed(SYNCED)
+            elif type(event) is events.StopAsked:
+                for delivery in self._deliveries.values():
+                    delivery.hurry()
             for effect in handle(event):
                 self._carry_out[type(effect)](effect)
             if self._appends:

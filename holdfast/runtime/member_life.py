@@ -18,6 +18,7 @@ from holdfast.connectors.interface import OpenSink, OpenSource
 from holdfast.connectors.send import Send
 from holdfast.core.errors import HoldfastError, OutputHeldError
 from holdfast.core.types import TypeRegistry
+from holdfast.recovery.messages import Run
 from holdfast.runtime.acknowledger import Acknowledger
 from holdfast.runtime.clients import Clients
 from holdfast.runtime.clock import now
@@ -151,6 +152,8 @@ class MemberLife:
                 self._questions.hear(event.question, event.reply, self.member.running)
                 self._questions.serve(self.member.running)
                 continue
+            if isinstance(event, cluster_events.Ordered):
+                self._note_stop(event.order.order)
             for effect in self.member.handle(event):
                 self._carry_out_one(effect)
             self._handled(event)
@@ -165,6 +168,11 @@ class MemberLife:
         awaited, running = self.latencies.next_epoch, self.member.running
         if awaited is not None and running is not None and running.progress.delivered >= awaited:
             self.latencies.delivered(running.progress.delivered)
+
+    def _note_stop(self, wish: object) -> None:
+        if isinstance(wish, Run) and wish.stopping:
+            for delivery in self._deliveries.values():
+                delivery.hurry()
 
     def _carry_out_one(self, effect: effects.Effect | ClusterEffect) -> None:
         self._carry_out[type(effect)](effect)

@@ -79,6 +79,9 @@ class LostDelivery:
     def sync(self) -> None:
         """Nothing was written."""
 
+    def hurry(self) -> None:
+        """Nobody is waited for."""
+
     def finish(self) -> None:
         """Nothing was written."""
 

@@ -27,7 +27,7 @@ from holdfast.recovery.messages import Phase
 from holdfast.runtime.clients import Clients
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
-from holdfast.runtime.engine_thread import adapt, bind, ended_by, known_types, open_sinks
+from holdfast.runtime.engine_thread import adapt, bind, claim, ended_by, known_types, open_sinks
 from holdfast.runtime.fingerprint import fingerprint
 from holdfast.runtime.member_life import Asked, MemberLife
 from holdfast.runtime.nondeterminism import BYTES_MAX, explained
@@ -103,6 +103,7 @@ class WorkerProcess:
             bind(plan, registry)
             setup = await self._setup()
             partitions = self._partitions = self._check(plan, setup)
+            claim(plan, setup.directory)
             self._log = directory.partitions()
             settings = replace(options.settings, backups=setup.backups)
             member = Member(plan, [(step.index, name) for step, name in partitions], settings, registry)
