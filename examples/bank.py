@@ -50,3 +50,6 @@ def make_app() -> hf.Application:
         hf.sinks.JsonLines(os.environ.get("OUTPUT", "booked.jsonl"))
     )
     return app
+
+
+app = make_app()  # where the workers of a cluster find it

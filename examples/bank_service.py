@@ -4,12 +4,14 @@
     curl localhost:8080/ann                                     {"cents": 250, "payments": 1}
 
 Kill it whenever you like (`kill -9`) and start it again: a payment that was answered is booked, one that was not may be
-sent again with the same X-Id and is booked once. `bank_client.py` does that. Without an ASGI server at hand,
-`python bank_service.py [PORT]` serves it with the few lines below, which are no server for the outside world.
+sent again with the same X-Id and is booked once. `bank_client.py` does that. With WORKERS=3 in the environment accounts
+are kept by so many processes of the service's own; kill those as you like, too. Without an ASGI server at hand, `python
+bank_service.py [PORT]` serves it with the few lines below, which are no server for the outside world.
 """
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -27,11 +29,12 @@ Send = Callable[[Message], Awaitable[None]]
 
 @asynccontextmanager
 async def lifespan(state: dict[str, Any]) -> AsyncIterator[None]:
-    async with hf.Engine(make_app(), data="bank-data") as state["engine"]:
+    async with hf.Engine(make_app(), data="bank-data", workers=WORKERS, target="bank:app") as state["engine"]:
         yield
 
 
 STATE: dict[str, Any] = {}
+WORKERS = int(os.environ.get("WORKERS", "1"))
 
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:

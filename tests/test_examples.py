@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -146,15 +147,17 @@ def test_the_data_of_the_examples_is_what_their_generator_writes(
 class Service:
     """`bank_service.py` in a process of its own, which can be killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         self.folder = folder
+        self.workers = workers
         self.port = 0
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[str]:
         """Start it; the first time at any port, then at the same."""
         command = [sys.executable, str(EXAMPLES / "bank_service.py"), str(self.port)]
-        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"WORKERS": str(self.workers)}
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True, env=environment)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("listening on "), line
@@ -172,9 +175,10 @@ class Service:
             return json.loads(response.read())
 
 
-def test_the_bank_service_books_every_payment_once_through_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
+def test_the_bank_service_books_every_payment_once_through_kills(workers: int, tmp_path: Path) -> None:
     payments = 400
-    service = Service(tmp_path)
+    service = Service(tmp_path, workers)
     try:
         client = subprocess.Popen(
             [sys.executable, str(EXAMPLES / "bank_client.py"), str(service.port), "ann", str(payments)],

@@ -30,13 +30,12 @@ from holdfast.runtime.transport.outbox import Outbox
 
 
 class Clients:
-    """All clients that are connected to one worker. Made inside trio."""
+    """All clients that are connected to one worker."""
 
     def __init__(self, sources: Mapping[str, Send[Any]], limits: Limits) -> None:
         """`sources` are those that take what is sent, by name."""
         self._sources = sources
         self._limits = limits
-        self._token = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()  # between letters that arrive and mailboxes that close
         self._open: dict[str, Mailbox] = {}  # by name of the source
 
@@ -60,7 +59,7 @@ class Clients:
 
     async def have_guest(self, stream: trio.SocketStream, session: Session) -> None:
         """One client, until its connection ends."""
-        line = ClientLine(self._token, self._limits)
+        line = ClientLine(trio.lowlevel.current_trio_token(), self._limits)
         line.connection = Connection(
             *(stream, session),
             outbox=line.outbox,

@@ -17,7 +17,9 @@ from typing import Any, Final
 
 import trio
 
+from holdfast.core import keys
 from holdfast.core.application import Application
+from holdfast.core.entities import canonical_of
 from holdfast.core.errors import DataDirectoryError, EngineStoppedError, HoldfastError, ProcessingError, UsageError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
@@ -27,7 +29,8 @@ from holdfast.runtime.cluster_setup import ClusterSetup, refuse_unfit
 from holdfast.runtime.coordinator_process import STOP
 from holdfast.runtime.engine_thread import adapt, bind, known_types
 from holdfast.runtime.front_line import FrontLine
-from holdfast.runtime.mailbox import Letter
+from holdfast.runtime.mailbox import Letter, settle
+from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer
 from holdfast.runtime.session import raise_reason, stopped_by
 from holdfast.runtime.supervisor import Supervisor, SupervisorOptions
 from holdfast.runtime.transport.addresses import Address
@@ -72,13 +75,18 @@ class ClusterSession(Callers):
         refuse_unfit(app)
         self._app = app
         self._cluster = cluster
-        self._codec = codec_of(TypeRegistry())
+        self._registry = TypeRegistry()
+        self._codec = codec_of(self._registry)
         self._error: Exception | None = None
         self._supervisor: Supervisor | None = None
         self._lines: list[FrontLine] = []
+        self._asked: dict[Letter, None] = {}  # questions without an answer
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._nursery: trio.Nursery | None = None
         self._thread = threading.Thread(target=self._run, name="holdfast-front", daemon=True)
         self._is_made = threading.Event()  # the lines are there, or never will be
         self._closing = False
+        self._is_formed = False  # it takes letters
         self._unreachable: Exception = UsageError("the coordinator was never asked")
 
     # --- callers
@@ -88,9 +96,9 @@ class ClusterSession(Callers):
         self.note_begun()
         adapt(self._app)
         plan = Plan(self._app)
-        registry = TypeRegistry(known_types(plan))
-        bind(plan, registry)
-        self._codec = codec_of(registry)
+        self._registry = TypeRegistry(known_types(plan))
+        bind(plan, self._registry)
+        self._codec = codec_of(self._registry)
         if isinstance(self._cluster, Own):
             self._supervisor = self._supervise(self._cluster)
         self._thread.start()
@@ -113,7 +121,18 @@ class ClusterSession(Callers):
 
     def put_question(self, letter: Letter) -> None:
         """Ask; its payload is (step, key)."""
-        raise UsageError("an engine in front of a cluster has no query yet: reply with what is wanted")
+        step, key = letter.payload
+        names = [own.name for own in self._app.stateful_steps]
+        if step not in names:
+            raise UsageError(f"there is no stateful step {step!r}; there are: {', '.join(map(repr, names)) or 'none'}")
+        letter.payload = QUERY + pack(Question(step, canonical_of(keys.lookup(key, self._registry))))
+        if self._closing or self._token is None:
+            raise self._stopped()
+        self._asked[letter] = None
+        try:
+            self._token.run_sync_soon(self._begin_query, letter)
+        except trio.RunFinishedError:
+            self._fail_questions()
 
     def record_of(self, source: str, message: object, identity: Identity | None) -> bytes:
         """The record of a message; ValueTypeError for what is not a value, UsageError for what is too large."""
@@ -142,14 +161,15 @@ class ClusterSession(Callers):
                 line.fail(self._stopped)
             for lane in self.lanes.values():
                 lane.fail(self._stopped)
+            self._fail_questions()
             self.ready.happen(self._error or (EngineStoppedError("the engine was closed") if self._closing else None))
             self.ended.happen(self._error)
 
     async def _main(self) -> None:
         over = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
         if self._supervisor is not None:
-            token = trio.lowlevel.current_trio_token()
-            keeping = (self._supervisor, token, over)
+            keeping = (self._supervisor, self._token, over)
             threading.Thread(target=self._keep, args=keeping, name="holdfast-cluster", daemon=True).start()
         lines = {
             name: FrontLine(name, source, self._address, self._cluster.secrets, Limits())
@@ -157,8 +177,9 @@ class ClusterSession(Callers):
         }
         self._lines = list(lines.values())
         self.lead_to(lines)
-        self._is_made.set()
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._is_made.set()
             for line in self._lines:
                 nursery.start_soon(line.run)
             nursery.start_soon(self._form, nursery)
@@ -198,6 +219,7 @@ class ClusterSession(Callers):
             while await line.where() is None:
                 pause = POLL_SECONDS  # a cluster forms in some tens of milliseconds, or waits for somebody
                 await trio.sleep(pause)
+        self._is_formed = True
         self.ready.happen(None)
 
     def _check(self, setup: ClusterSetup) -> None:
@@ -209,6 +231,28 @@ class ClusterSession(Callers):
     def _fail(self, error: Exception, nursery: trio.Nursery) -> None:
         self._error = self._error or error
         nursery.cancel_scope.cancel()
+
+    # --- questions
+
+    def _begin_query(self, letter: Letter) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._query, letter)
+
+    async def _query(self, letter: Letter) -> None:
+        """The coordinator asks the primary of the key; it is asked again as long as there is none."""
+        found: Answer | None = None
+        while found is None or found.elsewhere:
+            packed = await self._ask(letter.payload)
+            found = None if packed is None else unpack_answer(packed)
+            if found is None:
+                await trio.sleep(POLL_SECONDS)
+        if self._asked.pop(letter, letter) is None:
+            settle([(letter, UsageError(found.problem) if found.problem else found.image)])
+
+    def _fail_questions(self) -> None:
+        while self._asked:
+            letter, _ = self._asked.popitem()
+            settle([(letter, self._stopped())])
 
     # --- the end
 
@@ -222,7 +266,12 @@ class ClusterSession(Callers):
                 if is_late or self._is_empty:
                     break
             await trio.sleep(POLL_SECONDS)
-        if self._supervisor is not None and not over.is_set():
+        if self._supervisor is not None and not self._is_formed:
+            while not over.is_set():  # its thread may have yet to begin
+                self._supervisor.abandon()
+                with trio.move_on_after(POLL_SECONDS):
+                    await over.wait()
+        elif self._supervisor is not None and not over.is_set():
             while await self._ask(STOP) != b"ok":
                 if over.is_set():
                     break
@@ -234,7 +283,8 @@ class ClusterSession(Callers):
 
     @property
     def _is_empty(self) -> bool:
-        return all(lane.is_empty for lane in self.lanes.values()) and all(line.is_empty for line in self._lines)
+        sent = all(lane.is_empty for lane in self.lanes.values()) and all(line.is_empty for line in self._lines)
+        return sent and not self._asked
 
     # --- the cluster of this process
 

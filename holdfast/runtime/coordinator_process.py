@@ -263,7 +263,7 @@ class CoordinatorProcess:
                     return
                 await trio.sleep(TICK_SECONDS)
         reason = self._machine.waiting or "the worker that holds the key is not at work"
-        reply(pack(Answer(problem=f"no answer within {QUERY_SECONDS:g} s: {reason}")))
+        reply(pack(Answer(problem=f"no answer within {QUERY_SECONDS:g} s: {reason}", elsewhere=True)))
 
     async def _ask_primary(self, question: Question) -> Answer | None:
         formation = self._machine.formation

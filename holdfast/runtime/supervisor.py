@@ -98,6 +98,7 @@ class Supervisor:
         self._deaths = Deaths()
         self._sealed = 0  # the last cut that was heard to be sealed
         self._over: trio.Event | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
 
     def run(self) -> int:
         """The exit code of the cluster."""
@@ -117,6 +118,7 @@ class Supervisor:
 
     async def _main(self) -> None:
         self._over = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
         hearing = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
         with hearing if self._options.hears_signals else nullcontext() as signals:
             async with trio.open_nursery() as nursery:
@@ -328,6 +330,19 @@ class Supervisor:
             return await ask(self._address, self._options.secrets, question, Limits()) == b"ok"
         except UsageError:
             return False
+
+    def abandon(self) -> None:
+        """End at once, as a kill would: for a cluster that nobody has given anything to yet. Any thread may call it."""
+        if self._token is not None:
+            try:
+                self._token.run_sync_soon(self._abandon)
+            except trio.RunFinishedError:
+                pass
+
+    def _abandon(self) -> None:
+        assert self._over is not None
+        self._over.set()
+        self._kill_all()
 
     def _kill_all(self) -> None:
         for child in self._children:

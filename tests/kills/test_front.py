@@ -61,6 +61,9 @@ def test_every_ask_is_answered_once_while_workers_are_killed(tmp_path: Path) -> 
         for thread in clients:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
+        total = 50 * ASKS * (ASKS + 1)
+        assert entered.query("pay", "c0") == front.Account(total, ASKS)
+        assert entered.query("pay", "nobody") is None
         for number in range(CLIENTS):  # a retry is answered as the first time
             assert entered.ask("payments", (f"c{number}", 100), id=(f"client-{number}", 1)) == [(1, 100)]
 
@@ -165,7 +168,11 @@ def test_engines_join_a_cluster_that_runs_and_leave_it_running(cluster: str) -> 
     async def ask_twice(customer: str) -> list[Any]:
         async with hf.Engine(front.app, coordinator=cluster) as engine:
             await engine.send("payments", (customer, 5))
-            return [await engine.ask("payments", (customer, 7), id=(customer, 1)) for _ in range(2)]
+            found = [await engine.ask("payments", (customer, 7), id=(customer, 1)) for _ in range(2)]
+            assert await engine.query("pay", customer) == front.Account(12, 2)
+            with pytest.raises(hf.UsageError, match="no stateful step 'pays'"):
+                await engine.query("pays", customer)
+            return found
 
     assert asyncio.run(ask_twice("asyncio")) == [[(2, 12)], [(2, 12)]]
     assert trio.run(ask_twice, "trio") == [[(2, 12)], [(2, 12)]]
