@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import holdfast as hf
+from chaos.cluster_kills import children
 from holdfast.connectors.http_source import Http, HttpReader
 from holdfast.core.connector import Sent
 from holdfast.core.errors import ApplicationError, UsageError
@@ -327,3 +331,32 @@ def test_every_order_is_booked_once_through_kills(tmp_path: Path) -> None:
         counts[customer] = counts.get(customer, 0) + 1
         assert count == counts[customer]
     assert kills >= 4
+
+
+def test_a_cluster_books_every_order_once_while_the_workers_that_listen_are_killed(tmp_path: Path) -> None:
+    port = free_port()
+    write(tmp_path, APP.replace("PORT", str(port)))
+    sent = 0
+    with running(tmp_path, "run", "app.py", "--workers", "2", "--backups", "1", "--data", "d") as process:
+        while sent < 90:
+            order_until_answered(port, sent, 2)
+            sent += 2
+            if sent in (30, 60):
+                workers = [pid for pid, role in children(process.pid) if role == "worker"]
+                os.kill(next(pid for pid in workers if listens(pid, port)), signal.SIGKILL)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+
+    booked = [json.loads(line) for line in (tmp_path / "booked.jsonl").read_text().splitlines()]
+    assert [number for _, number, _ in booked] == list(range(sent))
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this process has a socket that listens on the port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    held = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            held.add(os.readlink(path))
+    return bool(sockets & held)
