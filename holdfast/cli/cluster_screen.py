@@ -65,12 +65,12 @@ class ClusterScreen:
         self._reports.say_block(lines, done)
 
     def _left_before(self) -> Mapping[str, Any] | None:
-        """How much was done before this run; None after one that was killed.
+        """How much was done before this run; None after one that was killed, and after one worker.
 
         The coordinator counts what it has seen itself, and may be killed and started again meanwhile.
         """
         if not (self._data / "coordinator").exists():
-            return {"records": 0, "outputs": 0}
+            return None if (self._data / "format").exists() else {"records": 0, "outputs": 0}
         try:
             totals: Mapping[str, Any] = json.loads((self._data / LAST_STATUS).read_text())["totals"]
         except (OSError, ValueError):

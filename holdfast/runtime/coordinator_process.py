@@ -55,6 +55,7 @@ TICK_SECONDS = 0.02
 CALM_TICK_SECONDS = 0.1  # while the cluster works: then only checkpoints and newcomers become due by themselves
 QUERY_SECONDS = 5.0  # how long a question for a state may take while the cluster changes
 PRIMARY_SECONDS = 1.0  # and the worker that is asked
+RANGES = 1024  # hash ranges, fixed for ever at the first start
 STOP = b"stop"
 STATUS = b"status"
 LEAVE = b"leave "  # and the nodes, with spaces between
@@ -72,7 +73,7 @@ class CoordinatorOptions:
     backups: int
     secrets: tuple[bytes, ...] = ()
     accept_code: bool = False
-    ranges: int = 1024
+    ranges: int = RANGES
     checkpoint_ms: int = 1000
     limits: Limits = field(default_factory=Limits)
     metrics: Address | None = None  # where they are served
