@@ -60,6 +60,7 @@ STOP = b"stop"
 STATUS = b"status"
 LEAVE = b"leave "  # and the nodes, with spaces between
 LAST_STATUS = "coordinator.last"  # how it stood at its end; not there while it runs, nor after it was killed
+CLAIMED_AS = "claimed-as"  # meta record: whose outputs sinks take them for, where that is not this directory
 CLEAN = "cluster-clean"  # meta record: the cluster ended, and nothing is to be worked off again
 
 

@@ -24,7 +24,7 @@ from holdfast.core.types import TypeRegistry
 from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import ROUND_BITS, Checkpoint, Formation, Holders, Layout, Member
 from holdfast.recovery.wire import pack_formation, pack_kept
-from holdfast.runtime.coordinator_process import CLEAN, RANGES
+from holdfast.runtime.coordinator_process import CLAIMED_AS, CLEAN, RANGES
 from holdfast.runtime.ledger import APPLICATION, Ledger
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.files import sync_directory
@@ -93,7 +93,8 @@ def _prepare(directory: DataDirectory, stage: Path) -> None:
         logs.install(partition, base, GENERATION)
     stage.mkdir()
     with DataDirectory.open(stage / "application", create=True) as application:
-        application.state.put_metas({APPLICATION: directory.state.get_meta(APPLICATION), CLEAN: True})
+        ledger = directory.state.get_meta(APPLICATION)
+        application.state.put_metas({APPLICATION: ledger, CLEAN: True, CLAIMED_AS: node})
     with LmdbCoordinatorStore.open(stage / "coordinator", create=True) as store:
         store.put(pack_kept(Kept(GENERATION, 1, formation, formation.checkpoint, NUMBER + 1)))
     sync_directory(stage)
