@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
         () if getattr(arguments, "app", None) is None else (arguments.app,),
         arguments.workers,
         arguments.backups,
+        application=app.name,
         accept_code=arguments.accept_code,
         debug=arguments.debug,
         log=arguments.log,

@@ -17,6 +17,7 @@ from holdfast.cli.screen import CLEAR_LINE, records_text, row_text
 from holdfast.runtime.coordinator_process import LAST_STATUS
 from holdfast.runtime.notice import Notice
 
+RATE_SECONDS = 1.0
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
@@ -30,6 +31,7 @@ class ClusterScreen:
         self._reports = reports
         self._started = time.monotonic()
         self._counted: tuple[float, int] | None = None  # when records were counted last, and how many
+        self._rate = 0.0
         self._before = self._left_before()
 
     def report(self, line: str) -> None:
@@ -41,13 +43,17 @@ class ClusterScreen:
     def progress(self, status: Mapping[str, Any]) -> None:
         """Show how far the cluster is."""
         now = time.monotonic()
-        text = progress_text(self._name, status, self._rate(now, status["totals"]["records"]), now - self._started)
+        rate = self._follow_rate(now, status["totals"]["records"])
+        text = progress_text(self._name, status, rate, now - self._started)
         print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
 
-    def _rate(self, now: float, records: int) -> float:
-        before = self._counted
-        self._counted = (now, records)
-        return max(0, records - before[1]) / max(now - before[0], 1e-9) if before is not None else 0.0
+    def _follow_rate(self, now: float, records: int) -> float:
+        """Records a second over the last second or more: workers tell their numbers less often than this is shown."""
+        at, counted = self._counted or (now, records)
+        if self._counted is None or now - at >= RATE_SECONDS:
+            self._counted = (now, records)
+            self._rate = max(0, records - counted) / (now - at) if now > at else 0.0
+        return self._rate
 
     def summary(self, code: int) -> None:
         """Say what was done, as the coordinator left it; nothing where it could not."""
@@ -65,12 +71,12 @@ class ClusterScreen:
         self._reports.say_block(lines, done)
 
     def _left_before(self) -> Mapping[str, Any] | None:
-        """How much was done before this run; None after one that was killed.
+        """How much was done before this run; None after one that was killed, and after one worker.
 
         The coordinator counts what it has seen itself, and may be killed and started again meanwhile.
         """
         if not (self._data / "coordinator").exists():
-            return {"records": 0, "outputs": 0}
+            return None if (self._data / "format").exists() else {"records": 0, "outputs": 0}
         try:
             totals: Mapping[str, Any] = json.loads((self._data / LAST_STATUS).read_text())["totals"]
         except (OSError, ValueError):

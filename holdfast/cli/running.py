@@ -19,6 +19,7 @@ from holdfast.runtime.fresh import delete
 from holdfast.runtime.main_task import MainTask
 from holdfast.runtime.metrics import serve
 from holdfast.runtime.rehearsal import rehearsal
+from holdfast.runtime.take_over import is_under_way
 from holdfast.runtime.transport.addresses import parse
 from holdfast.worker.settings import Settings
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
 
 def is_cluster(data: Path) -> bool:
     """Whether a cluster has written there: then it is one again, whatever its number of workers."""
-    return (data / "coordinator").is_dir()
+    return (data / "coordinator").is_dir() or is_under_way(data)
 
 
 def leave_outcome(scratch: Path, error: Exception | None) -> None:

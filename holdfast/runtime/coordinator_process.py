@@ -55,10 +55,12 @@ TICK_SECONDS = 0.02
 CALM_TICK_SECONDS = 0.1  # while the cluster works: then only checkpoints and newcomers become due by themselves
 QUERY_SECONDS = 5.0  # how long a question for a state may take while the cluster changes
 PRIMARY_SECONDS = 1.0  # and the worker that is asked
+RANGES = 1024  # hash ranges, fixed for ever at the first start
 STOP = b"stop"
 STATUS = b"status"
 LEAVE = b"leave "  # and the nodes, with spaces between
 LAST_STATUS = "coordinator.last"  # how it stood at its end; not there while it runs, nor after it was killed
+CLAIMED_AS = "claimed-as"  # meta record: whose outputs sinks take them for, where that is not this directory
 CLEAN = "cluster-clean"  # meta record: the cluster ended, and nothing is to be worked off again
 
 
@@ -72,7 +74,7 @@ class CoordinatorOptions:
     backups: int
     secrets: tuple[bytes, ...] = ()
     accept_code: bool = False
-    ranges: int = 1024
+    ranges: int = RANGES
     checkpoint_ms: int = 1000
     limits: Limits = field(default_factory=Limits)
     metrics: Address | None = None  # where they are served

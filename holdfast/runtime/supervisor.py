@@ -31,6 +31,7 @@ from holdfast.runtime.deaths import Deaths
 from holdfast.runtime.frozen import end_frozen
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.restarts import End, Restarts
+from holdfast.runtime.take_over import take_over
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.addresses import parse as parse_address
 from holdfast.runtime.transport.limits import Limits
@@ -70,6 +71,7 @@ class SupervisorOptions:
     target: tuple[str, ...]  # APP, or nothing where the program is the application
     workers: int
     backups: int
+    application: str | None = None  # its name: another's directory is not touched
     accept_code: bool = False
     debug: bool = False
     log: str | None = None  # the form in which its processes, too, say what happens
@@ -102,7 +104,9 @@ class Supervisor:
 
     def run(self) -> int:
         """The exit code of the cluster."""
-        refuse_single(self._options.data)
+        if take_over(self._options.data, self._options.application):
+            line = f"{self._options.data} was one worker's; it is a cluster's from now on"
+            self._options.report(Notice(line, "taken-over"))
         self._options.data.mkdir(parents=True, exist_ok=True)
         for name in (ADDRESS, LAST_STATUS):
             (self._options.data / name).unlink(missing_ok=True)
@@ -354,15 +358,6 @@ def let_go(process: subprocess.Popen[bytes]) -> None:
     """Close the end of the pipe to a process that has ended."""
     assert process.stdin is not None
     process.stdin.close()
-
-
-def refuse_single(data: Path) -> None:
-    """Raise where one worker has written: its directory is not taken over yet."""
-    if (data / "format").exists() or (data / "log").exists():
-        raise UsageError(
-            f"the data directory {data} was written by one worker without a cluster; go on with --workers 1, "
-            "or give the cluster another one with --data"
-        )
 
 
 def follow_leash() -> None:
