@@ -147,6 +147,19 @@ def test_a_function_that_raises_stops_the_cluster_and_the_engine(tmp_path: Path)
         live()
 
 
+def test_an_entry_that_is_cancelled_leaves_the_directory_to_the_next(tmp_path: Path) -> None:
+    async def main() -> list[Any]:
+        entering = asyncio.ensure_future(hf.Engine(front.app, data=tmp_path / "data", workers=2).__aenter__())
+        await asyncio.sleep(0)  # it has begun, and no cluster is formed that fast
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        async with hf.Engine(front.app, data=tmp_path / "data", workers=3, backups=1) as engine:
+            return await engine.ask("payments", ("ann", 1))
+
+    assert asyncio.run(main()) == [(1, 1)]
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster that a command runs; its coordinator's address."""
