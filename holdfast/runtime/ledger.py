@@ -113,8 +113,11 @@ def refuse_outputs(sources: Sequence[Step], sinks: Sequence[Step]) -> None:
 
 
 def refuse_missing_folders(sinks: Sequence[Step]) -> None:
-    """Raise where an output can't be created on this machine; folders are not made, a misspelt one would be too."""
-    for path in output_paths(sinks):
+    """Raise where an output can't be created on this machine; folders are not made, a misspelt one would be too.
+
+    Only a sink in partitions makes the folder that these share.
+    """
+    for path in output_paths([step for step in sinks if partitions_of_sink(step.sink) is None]):
         if not Path(path).parent.is_dir():
             raise UsageError(f"output file {path!r} can't be created: its folder is missing")
 
