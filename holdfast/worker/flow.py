@@ -152,6 +152,12 @@ class Flow:
             and self.applied - self.delivery.delivered <= self.settings.undelivered_max
         )
 
+    @property
+    def cut_is_coming(self) -> bool:
+        """Whether somebody has asked for a cut at the end of an epoch that is not applied yet."""
+        coming = [exchange for number, exchange in self.exchanges.items() if number > self.applied]
+        return any(own.cut or own.checkpoint for exchange in coming for own in exchange.openings.values())
+
     # --- work, one piece at a time
 
     @property

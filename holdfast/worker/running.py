@@ -401,7 +401,8 @@ class Running:
         checkpoint = 0
         if self._flag_may_ride():
             checkpoint = self.flagged = self.run.checkpoint
-        cut = self.changed_since_cut and self.now - self.cut_at >= self.settings.cut_ms
+        is_due = self.changed_since_cut and self.now - self.cut_at >= self.settings.cut_ms
+        cut = is_due and not self.flow.cut_is_coming
         # However fast epochs follow one another: no more are opened when too many are not sealed, and without another
         # epoch nobody could ask for the cut that seals them.
         cut |= self.flow.computed + 1 - self.cuts.made[-1] >= max(1, self.settings.unsealed_max // 2)

@@ -211,6 +211,21 @@ def test_the_first_partitions_owner_wants_to_hear_the_time_when_a_timer_is_due()
     assert alarms == [None, 50, None]
 
 
+def test_no_cut_is_asked_for_while_one_is_coming() -> None:
+    bench = at_work(Bench())
+    running = bench.member.running
+    assert running is not None
+    running.changed_since_cut, running.now = True, running.cut_at + running.settings.cut_ms
+    assert running._opening().cut
+    exchange = running.flow._exchange(running.flow.applied + 1)
+    exchange.openings["b"] = running._opening()
+    assert not running._opening().cut
+
+    running.flow.applied += 1
+
+    assert running._opening().cut
+
+
 def test_what_others_wait_for_leaves_before_a_commit_of_the_own() -> None:
     bench = at_work(Bench())
     assert bench.member.running is not None
