@@ -21,6 +21,7 @@ from holdfast.recovery import effects as coordinator_effects
 from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
+from holdfast.replication.messages import Envelope, UpdateSet
 from holdfast.storage.memory_partition_log import STORE
 from holdfast.worker import cluster_effects, cluster_events, effects
 from holdfast.worker.member import Member
@@ -146,6 +147,8 @@ class ClusterInvariants:
             for old, new in zip(before.layout.ranges, formation.layout.ranges, strict=True):
                 if old.primary != new.primary and formation.member(old.primary) is None:
                     self._counters.meet("promotion")
+                    if not self.was_begun_by_all(before):
+                        self._counters.meet("promotion during recovery")
                     break
         else:
             self._counters.meet("return to a checkpoint")
@@ -184,6 +187,10 @@ class ClusterInvariants:
                 known = self.kept.checkpoint.number if self.kept.checkpoint is not None else 0
                 if effect.checkpoint > known:
                     raise Violation(f"{node.name} completes checkpoint {effect.checkpoint}, recorded is {known}")
+            case cluster_effects.SendPeer(envelope=Envelope(message=UpdateSet(cut=cut))):
+                running = node.member.running if node.member is not None else None
+                if running is not None and running.own_sinks and running.delivery.delivered < cut:
+                    self._counters.meet("sink lagging behind a cut")
             case _:
                 pass
 

@@ -58,6 +58,8 @@ CLUSTER_SITUATIONS = {
     "coordinator killed": "while a generation was running",
     "coordinator killed during a change": "between drawing a number and recording the generation",
     "promotion": "a backup became the primary of one that was lost",
+    "promotion during recovery": "a backup became a primary before the generation before had begun everywhere",
+    "sink lagging behind a cut": "a cut was made here whose outputs the own sinks did not have yet",
     "two recoveries chained": "a generation ended before any of its members had begun it",
     "return in memory": "to a sealed cut that the survivors held",
     "return to a checkpoint": "from the disks",
@@ -71,6 +73,21 @@ CLUSTER_SITUATIONS = {
     "start with another number of workers": "than the data were made with",
     "start with a prepared checkpoint that counts": "the coordinator had recorded it, and the worker had not heard",
 }
+
+# Of those that one worker meets too, a cluster must meet these as well.
+CLUSTER_SITUATIONS_TOO = (
+    "kill during recovery",
+    "kill during replay",
+    "kill between staging and completing",
+    "staged leftovers dropped",
+    "power loss",
+    "output shortened by power loss",
+    "output compared",
+    "start behind delivered output",
+    "stopped at a failing record",
+    "repeats received",
+)
+ALL_CLUSTER_SITUATIONS = (*CLUSTER_SITUATIONS, *CLUSTER_SITUATIONS_TOO)
 
 
 class Counters:

@@ -158,14 +158,6 @@ def _log_copies_not_awaited(ground: Ground) -> None:
     instead_property(ground, LogCopies, "durable", own_disk)
 
 
-@MEMBER_MUTANTS.enter("adopted-log-not-awaited", "nothing is durable before all backups have the adopted log")
-def _adopted_log_not_awaited(ground: Ground) -> None:
-    def nothing_adopted(_: Any, copies: LogCopies, *rest: Any) -> None:
-        copies.adopted = dict.fromkeys(copies.adopted, -1)
-
-    ground.after(LogCopies, "__init__", nothing_adopted)
-
-
 @MEMBER_MUTANTS.enter("own-durable-counts", "outputs leave when their epoch is durable at every member")
 def _own_durable_counts(ground: Ground) -> None:
     def own(flow_next: Any) -> Any:

@@ -112,7 +112,7 @@ def _past_remembered(ground: Ground) -> None:
 
 @RETURN_MUTANTS.enter("moving-range-not-updated", "a range on its way to another gets update sets where no backups are")
 def _moving_range_not_updated(ground: Ground) -> None:
-    def alone(found: Any, holding: Holding, rows: Any) -> Any:
+    def alone(found: Any, holding: Holding, step: str, rows: Any) -> Any:
         return found if holding.keeps_undo or not len(rows) else {(): rows}
 
     ground.after(Holding, "_by_backups", alone)

@@ -11,7 +11,7 @@ from holdfast.chaos.counters import SITUATIONS
 from tests.chaos.campaign import FIRST_SEED, FRESH_SEEDS, campaign, fresh
 
 NIGHTLY_SEEDS = 10_000
-CHUNK = 500
+CHUNK = 2_000
 
 # Too rare for the few seeds of an ordinary run; the nightly run demands them too.
 RARE = {
