@@ -20,6 +20,7 @@ SPIN_SECONDS = 20e-6
 LOOK_SECONDS = 0.005
 STEADY = (0.15, 0.9)  # of the output: what lies outside is start, first entities and end
 KILL_RATE = 5_000  # messages a second while workers are killed
+SOON_SECONDS = 0.3  # in which what was on its way has come
 SETTLED_SECONDS = 4.0  # from a kill until the next: the worker is back, has its share, and a checkpoint of it
 
 
@@ -142,18 +143,20 @@ def _worker(child: Child, number: int) -> int:
 
 
 def _pause(growth: Growth, process: int) -> float:
-    """Kill it; how long the longest time without output had lasted since the kill when it ended."""
+    """Kill it; when the longest time without output that began soon after had ended, since the kill."""
     os.kill(process, signal.SIGKILL)
     killed = time.perf_counter()
     known = len(growth.looks)
     _watch(growth, SETTLED_SECONDS / 2, at_least=known + 1)
     # What was durable and on its way still comes; then nothing does, until the others have gone back to the last cut.
     moments = [killed, *(moment for moment, _ in growth.looks[known:])]
-    _, end = max((later - earlier, later) for earlier, later in itertools.pairwise(moments))
+    pairs = [pair for pair in itertools.pairwise(moments) if pair[0] < killed + SOON_SECONDS]
+    _, end = max(pairs, key=lambda pair: pair[1] - pair[0])
     return end - killed
 
 
 def _watch(growth: Growth, seconds: float, at_least: int = 0) -> None:
+    """Look for so long, and until it was seen to grow so often."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(growth.looks) < at_least:
         growth.look()

@@ -212,7 +212,7 @@ CASES = [
         {
             "words": [
                 "one",
-                letter(1, "weigh", "", "UnluckyError: ", "'bad map'"),
+                letter(1, "weigh", "", "UnluckyError", "'bad map'"),
                 "two",
                 letter(3, "itself", "", NOT_A_KEY.format("float"), "3.5"),
                 letter(4, "words", "", "TypeError: not a word: 4", "4"),
