@@ -206,7 +206,7 @@ def test_a_message_without_a_key_is_an_error_of_the_sinks_step(folder: Path) -> 
 
     assert done.returncode == 3
     assert "step 'sink'" in last_line(done.stderr)
-    assert "a key can't be a NoneType" in last_line(done.stderr)
+    assert "a key can't be None" in last_line(done.stderr)
 
 
 def test_a_folder_that_cant_be_made_is_told(tmp_path: Path) -> None:
