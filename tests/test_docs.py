@@ -97,7 +97,7 @@ def test_the_quick_start_leads_to_its_result_line_by_line(tmp_path: Path) -> Non
         env=kept | {"PATH": path, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # a dozen processes one after the other, on a machine that may have others to run
         check=False,
     )
 
@@ -110,7 +110,7 @@ def test_the_quick_start_leads_to_its_result_line_by_line(tmp_path: Path) -> Non
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
-    named = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"[:-] ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
 
     assert sorted(named) == sorted(pages)

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 from holdfast.cli import cluster_chaos
@@ -23,7 +22,7 @@ from holdfast.cli.scratch import RunOutcome, Scratch, child, scratch
 from holdfast.cli.verify import STOPPED, verdict
 from holdfast.core.application import Application
 from holdfast.core.errors import UsageError
-from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, Place, look
+from holdfast.runtime.rehearsal import KILL, PACE, PAGE, REPLAY, WATCH, Place, look
 
 LIFE_SECONDS = 0.3  # of work between two kills, about
 SLOWED_SECONDS = 0.6  # of work for each kill, if an input must be slowed down
@@ -160,23 +159,18 @@ def run_for(made: Scratch, environment: dict[str, str], seconds: float) -> bool:
 
     On a busy machine a process may need longer to start than it then needs for its input.
     """
-    made.watch.unlink(missing_ok=True)
+    made.watch.write_bytes(bytes(PAGE.size))  # nothing yet, whatever an earlier run has left there
     end = time.monotonic() + PATIENCE_SECONDS
     has_begun = False
     with child(made.start_run(environment, quiet=True)) as run:
         while run.poll() is None:
             now = time.monotonic()
-            if not has_begun and _is_written(made.watch) and look(made.watch).records:
+            if not has_begun and look(made.watch).records:
                 has_begun, end = True, now + seconds
             if now > end:
                 return False
             time.sleep(POLL_SECONDS)
     return True
-
-
-def _is_written(watch: Path) -> bool:
-    """Whether the run has begun to say where it is."""
-    return watch.exists() and watch.stat().st_size > 0
 
 
 def report(campaign: Campaign, wanted: int) -> None:

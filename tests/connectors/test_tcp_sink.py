@@ -63,7 +63,7 @@ socketserver.TCPServer(("127.0.0.1", 9000), Receiver).serve_forever()
 
 def documented() -> str:
     """The receiver that stands in the documentation."""
-    text = (ROOT / "docs" / "connectors.md").read_text()
+    text = (ROOT / "docs" / "connectors" / "tcp.md").read_text()
     block: str
     (block,) = re.findall(r"^```python\n(import socketserver\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
     server = "    socketserver.TCPServer("  # which must be able to begin again at once
