@@ -50,6 +50,7 @@ from holdfast.runtime.worker_process import SETUP, code_of
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.files import write_whole
 from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
+from holdfast.storage.lmdb_state import LmdbState
 
 TICK_SECONDS = 0.02
 CALM_TICK_SECONDS = 0.1  # while the cluster works: then only checkpoints and newcomers become due by themselves
@@ -149,7 +150,7 @@ class CoordinatorProcess:
             self._plan, self._partitions = plan, entry.partitions
             self._setup = ClusterSetup(
                 *(self._app.name, tuple(entry.partitions), options.backups, code_of(self._app)),
-                directory=directory.state.identity().directory,
+                directory=_claimed_as(directory.state),
             ).pack()
             live = any(is_live(step.source) for step in plan.sources)
             config = Config(
@@ -338,3 +339,9 @@ class CoordinatorProcess:
             }
             for number, own in enumerate(self._plan.sink_partitions)
         ]
+
+
+def _claimed_as(state: LmdbState) -> str:
+    """Whose outputs sinks are told that they get; of a directory that was taken over, still those of the one before."""
+    before = state.get_meta(CLAIMED_AS)
+    return before if isinstance(before, str) else state.identity().directory

@@ -60,7 +60,8 @@ class Deaths:
         if found is None or found["ms"]["flowing"] is None:
             return None
         self._unfinished = 0
-        return Notice(f"outputs flow again: {_phases(found)}", "recovered", generation=found["generation"])
+        told = f"outputs flow again after {found['ms']['flowing']} ms, in generation {found['generation']}"
+        return Notice(told, "recovered", **found["ms"], generation=found["generation"])
 
     def _tell_deaths(self, now: int, status: Mapping[str, Any] | None) -> Notice | None:
         if now < self._silent_until:
@@ -72,6 +73,8 @@ class Deaths:
         if not is_known and now - self._since < PATIENCE_MS:
             return None
         told = f"{self._who()} started again"
+        if flows:
+            self._unfinished = 0
         if found is not None and flows:
             told += f"; {_phases(found)}"
         elif alone:

@@ -92,6 +92,49 @@ def test_another_applications_directory_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "d" / "format").exists()
 
 
+OWNED = """
+from pathlib import Path
+
+import holdfast as hf
+
+
+class Owned:
+    def claim(self, owner: str) -> None:
+        with Path("owners.txt").open("a") as file:
+            file.write(f"{owner}\\n")
+
+    def resume(self, partition, token):
+        return token or 0
+
+    def write(self, partition, first_number, outputs):
+        self.number = first_number + len(outputs) - 1
+
+    def flush(self, partition):
+        return getattr(self, "number", 0)
+
+
+app = hf.Application("owned")
+app.source(hf.sources.TextFile("input.txt", follow=True)).sink(Owned())
+"""
+
+
+def test_sinks_are_claimed_by_the_same_owner_as_before(tmp_path: Path) -> None:
+    write(tmp_path, OWNED)
+    write_lines(tmp_path, 30)
+    owners = tmp_path / "owners.txt"
+    claimed = []
+    for options in ((), CLUSTER):
+        owners.unlink(missing_ok=True)
+        with running(tmp_path, "run", "app.py", "--data", "d", *options) as process:
+            wait_for(owners)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        claimed += owners.read_text().splitlines()
+
+    assert len(claimed) >= 2
+    assert len(set(claimed)) == 1
+
+
 class InterruptedHereError(Exception):
     pass
 

@@ -51,7 +51,7 @@ def test_a_recovery_that_takes_long_is_told_twice_with_what_is_waited_for() -> N
     )
     assert deaths.tell(long + 100, status(recovery(1_002, None))) is None
     assert deaths.tell(long + 900, status(recovery(1_002, 3_900))) == (
-        "outputs flow again: generation 5 after 34 ms, outputs flow again after 3900 ms"
+        "outputs flow again after 3900 ms, in generation 5"
     )
     assert not deaths.wants_status
 
@@ -100,3 +100,14 @@ def test_what_was_not_told_before_the_end_is_told_at_the_end() -> None:
 
     assert deaths.rest() == "worker 2 died (SIGKILL) and is started again"
     assert deaths.rest() is None
+
+
+def test_that_outputs_flow_again_is_not_told_twice() -> None:
+    deaths = Deaths()
+    deaths.died(1_000, "worker 2", KILLED)
+    long = 1_000 + PATIENCE_MS
+    assert deaths.tell(long, status(recovery(1_002, None))) is not None
+    deaths.died(long + 100, "worker 2", KILLED)
+
+    assert deaths.tell(long + 5_000, status(recovery(1_002, 6_000))) is not None
+    assert not deaths.wants_status
