@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from holdfast.chaos.planting import Ground, Mutants, instead_property
+from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Ask
 from holdfast.recovery.roster import Roster
 from holdfast.worker import member as member_module
@@ -118,6 +119,11 @@ def _repeats_unanswered(ground: Ground) -> None:
         return answered
 
     ground.replace(Member, "_ordered", make)
+
+
+@FORMER_MUTANTS.enter("timers-after-the-end", "what has come to its end fires no timers when it is started again")
+def _timers_after_the_end(ground: Ground) -> None:
+    ground.instead(Formation, "is_over", lambda formation, epoch: False)
 
 
 @FORMER_MUTANTS.enter("busy-and-silent", "a member that always has work tells how far it has got")

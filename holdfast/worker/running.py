@@ -364,7 +364,7 @@ class Running:
 
     def _alarm_is_due(self) -> bool:
         """With live sources a due timer alone opens an epoch; the first partition's log keeps its time."""
-        if not self.live or self.run.stopping or 0 not in self.logs.own:
+        if not self.live or self.run.stopping or 0 not in self.logs.own or self.formation.is_over(self.flow.closed):
             return False
         if min(self.progress.delivered, self.delivery.delivered) < self.flow.closed:
             return False

@@ -330,6 +330,62 @@ KEPT = [
             ),
         ),
     ),
+    Kept(
+        "what had come to its end was started again later, and fired a timer that had not been due",
+        "timers-after-the-end",
+        replace(
+            QUIET,
+            workers=2,
+            ranges=1,
+            partitions=3,
+            coordinator_tick_ms=100.0,
+            collect_ms=50,
+            waiting_ms=50,
+            drift=0.05,
+            network=replace(NETWORK, latency_ms=5.0, tail=0.1, late=0.1, late_ms=300.0),
+            common=replace(
+                COMMON, seed=5, application="timers that set timers", records_max=10, live=True, notices_end=False
+            ),
+            faults=(ClusterFault(K.STOP, ANY, 58, 150.0, 1.0, (4, 3)),),
+        ),
+    ),
+    Kept(
+        "a range on its way to another member arrived as it was when the move began",
+        "moving-range-not-updated",
+        replace(
+            QUIET,
+            workers=2,
+            backups=0,
+            ranges=5,
+            partitions=1,
+            collect_ms=200,
+            waiting_ms=2000,
+            drift=0.05,
+            common=replace(
+                COMMON,
+                seed=18,
+                application="random-26",
+                records_max=10,
+                mends=False,
+                live=True,
+                notices_end=False,
+                settings=replace(
+                    SETTINGS,
+                    checkpoint_ms=20,
+                    epoch_bytes_min=500,
+                    epoch_bytes_max=500,
+                    epochs_in_flight=8,
+                    undelivered_max=1,
+                    slice_records=1,
+                    rows_per_slice=1,
+                    cut_ms=0,
+                    backups=0,
+                ),
+                latencies_ms=LATENCIES | {"log": 15.0, "sync": 0.1},
+            ),
+            faults=(ClusterFault(K.LEAVE, ANY, 46, 3.0, 1.0, (0, 1)),),
+        ),
+    ),
 ]
 
 
