@@ -257,6 +257,8 @@ def _lacking_counts_as_held(ground: Ground) -> None:
 @MEMBER_MUTANTS.enter("lacking-remembered", "ranges that are lacking are not offered")
 def _lacking_remembered(ground: Ground) -> None:
     def all_of_it(found: Any, holding: Holding) -> Any:
+        if not found:
+            return found
         held = [
             replace(one, ranges=ranges)
             for one, ranges in zip(found[1:], (r for _, r in sorted(holding.shadowed.items())), strict=True)
