@@ -231,7 +231,9 @@ class Strikes:
             world.trace.note(world.schedule.now, f"{'DAMAGE' if hidden else 'WIPE'} {node.name}")
             self._wiped.append(node.name)
             if hidden:
+                # Found at once, by the next process: a second loss while it lay hidden would be more than is promised.
                 node.damaged = True
+                node.die(power=False, down_ms=down_ms)
             else:
                 world.counters.meet("disk lost")
                 node.wipe(down_ms)
