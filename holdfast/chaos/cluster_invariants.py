@@ -98,6 +98,8 @@ class ClusterInvariants:
         if formation.cut < checkpoint:
             raise Violation(f"I7: generation {formation.number} returns to {formation.cut}, behind {checkpoint}")
         self._check_logs(formation)
+        # Epochs behind the level were logged nowhere: what they are now is not what a cut in memory made of them.
+        self.images = {cut: held for cut, held in self.images.items() if cut <= formation.level}
         if before.formation is not None:
             self._check_cut(before.formation, formation)
             self._count_change(before.formation, formation)
