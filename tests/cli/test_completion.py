@@ -49,7 +49,7 @@ def test_every_command_and_option_of_the_help_is_known_and_nothing_hidden() -> N
         ("holdfast ch", ["chaos"]),
         ("holdfast run app.py --durability ''", ["disk", "backups", "both"]),
         ("holdfast run --fr", ["--fresh"]),
-        ("holdfast chaos app.py --scenario re", ["recovery"]),
+        ("holdfast chaos app.py --scenario reco", ["recovery"]),
         ("holdfast completion z", ["zsh"]),
         ("holdfast run app.py --data ''", []),  # the shell's own turn: files
         ("holdfast run ''", []),
