@@ -139,8 +139,14 @@ class LiveIntake:
         try:
             self._work()
         except Exception as error:  # noqa: BLE001 - a user's source may raise anything
-            if not self._closed:
+            if self._is_taken():
                 self._post(SourceFailed(self._name, error))
+
+    def _is_taken(self) -> bool:
+        """Wait until all that was read has gone to the machine, as it comes before what failed; False once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._blocks)
+            return not self._closed
 
     def _work(self) -> None:
         given = 0
