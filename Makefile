@@ -10,6 +10,8 @@ DOCS   := $(VENV)/.docs
 KILLS  ?= 5
 SEED   ?= 1
 export TEXT
+# Without byte code every process that a test starts compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-nightly check bench docs wheel clean
@@ -27,10 +29,10 @@ demo: $(READY) ## word count over real text by a cluster that is killed on the w
 	$(BIN)/holdfast chaos examples/demo.py:app --workers 4 --backups 1 --scenario kills --kills $(KILLS) --seed $(SEED)
 
 test: check ## everything that must be green before a change goes in
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 test-nightly: check ## the same with the long campaigns
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "nightly or not nightly"
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "nightly or not nightly"
 
 check: $(READY) ## linter and type checker
 	$(BIN)/ruff check holdfast tests examples benchmarks chaos

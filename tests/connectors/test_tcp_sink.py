@@ -321,7 +321,11 @@ def port(tmp_path: Path) -> int:
     return port
 
 
-@pytest.mark.parametrize("workers", [(), ("--workers", "2", "--backups", "1")], ids=["one worker", "cluster"])
+@pytest.mark.parametrize(
+    "workers",
+    [(), pytest.param(("--workers", "2", "--backups", "1"), marks=pytest.mark.nightly)],
+    ids=["one worker", "cluster"],
+)
 def test_each_output_is_there_once_whoever_is_killed(workers: tuple[str, ...], port: int, tmp_path: Path) -> None:
     random = Random(1)
     for kill in range(KILLS):

@@ -223,7 +223,11 @@ def test_a_run_whose_port_is_in_use_ends_with_two(tmp_path: Path) -> None:
     assert last_line(done.stderr) == said
 
 
-@pytest.mark.parametrize("workers", [(), ("--workers", "2", "--backups", "1")], ids=["one worker", "cluster"])
+@pytest.mark.parametrize(
+    "workers",
+    [(), pytest.param(("--workers", "2", "--backups", "1"), marks=pytest.mark.nightly)],
+    ids=["one worker", "cluster"],
+)
 def test_what_has_come_out_stays_and_nothing_comes_twice_while_processes_are_killed(
     workers: tuple[str, ...], tmp_path: Path
 ) -> None:

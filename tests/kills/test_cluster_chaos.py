@@ -91,8 +91,8 @@ def test_a_cluster_is_killed_and_found_identical_with_a_timeline(tmp_path: Path)
         ("pause", 1, "worker . comes back as a zombie"),
         pytest.param("pause", 3, "stop worker . until it is given up", marks=pytest.mark.nightly),
         ("partition", 3, "cut worker . from worker ."),
-        ("wipe", 1, "wipe the disk of worker ."),
-        ("full-disk", 1, "no room for worker ., then start again"),
+        pytest.param("wipe", 1, "wipe the disk of worker .", marks=pytest.mark.nightly),
+        pytest.param("full-disk", 1, "no room for worker ., then start again", marks=pytest.mark.nightly),
         pytest.param("restart", 1, "stop everything, start again", marks=pytest.mark.nightly),
     ],
 )
@@ -105,6 +105,7 @@ def test_a_cluster_is_found_identical_after_other_faults(scenario: str, seed: in
     assert any(re.search(f"^ +[0-9.]+ s  {said} .*pause", line) for line in lines), lines
 
 
+@pytest.mark.nightly
 def test_a_live_application_is_killed_and_compared_with_its_log(tmp_path: Path) -> None:
     write(tmp_path, TICKER)
 
@@ -113,6 +114,7 @@ def test_a_live_application_is_killed_and_compared_with_its_log(tmp_path: Path) 
     assert any(re.search(r"sink 'sink': [\d,]+ outputs, [\d,]{4,} bytes, the same", line) for line in lines), lines
 
 
+@pytest.mark.nightly
 def test_what_is_kept_outside_the_state_of_a_cluster_is_found(tmp_path: Path) -> None:
     write(tmp_path, HIDDEN_STATE)
     write_lines(tmp_path, LINES)
