@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.sequences import SEQUENCES, play, prepare
+from chaos.sequences import APPLICATION, SEQUENCES, play, prepare
 from tests.cli.command import TICKER, holdfast, write, write_lines
 from tests.repository import ROOT
 
@@ -17,28 +17,6 @@ PATIENCE = 600.0  # on a machine that does other things as well
 # Small epochs, slow as long as faults are still to come: what a campaign would find out by itself, for other inputs.
 PACE = "400:1024"
 CLUSTER = ("--workers", "3", "--backups", "1")
-COUNT = """
-from dataclasses import dataclass
-
-import holdfast as hf
-
-
-@dataclass
-class Total:
-    count: int = 0
-
-
-def count(word: str, total: Total) -> tuple[str, int]:
-    total.count += 1
-    return word, total.count
-
-
-app = hf.Application("count")
-counts = app.source(hf.sources.TextFile("input*.txt")).flat_map(str.split).key_by(str).stateful(count, state=Total)
-counts.sink(hf.sinks.JsonLines("counts.jsonl"))
-lengths = counts.key_by(lambda pair: len(pair[0])).stateful(count, state=Total, name="lengths")
-lengths.sink(hf.sinks.JsonLines("lengths.jsonl"))
-"""
 # What each life of a worker begins anew: other outputs, once a record is worked off again.
 HIDDEN_STATE = """
 import holdfast as hf
@@ -71,9 +49,9 @@ def chaos(folder: Path, scenario: str, kills: int, seed: int = 1) -> list[str]:
 
 
 def test_a_cluster_is_killed_and_found_identical_with_a_timeline(tmp_path: Path) -> None:
-    write(tmp_path, COUNT)
-    write_lines(tmp_path, LINES)
-    write_lines(tmp_path, LINES // 3, name="input-2.txt")
+    write(tmp_path, APPLICATION)
+    write_lines(tmp_path, LINES, name="lines-1.txt")
+    write_lines(tmp_path, LINES // 3, name="lines-0.txt")
     before = files(tmp_path)
 
     lines = chaos(tmp_path, "kills", 3)
@@ -97,8 +75,8 @@ def test_a_cluster_is_killed_and_found_identical_with_a_timeline(tmp_path: Path)
     ],
 )
 def test_a_cluster_is_found_identical_after_other_faults(scenario: str, seed: int, said: str, tmp_path: Path) -> None:
-    write(tmp_path, COUNT)
-    write_lines(tmp_path, LINES)
+    write(tmp_path, APPLICATION)
+    write_lines(tmp_path, LINES, name="lines-0.txt")
 
     lines = chaos(tmp_path, scenario, 1, seed)
 
@@ -128,8 +106,8 @@ def test_what_is_kept_outside_the_state_of_a_cluster_is_found(tmp_path: Path) ->
 
 
 def test_an_input_that_is_too_short_for_a_cluster_is_said_to_be(tmp_path: Path) -> None:
-    write(tmp_path, COUNT)
-    write_lines(tmp_path, 3)
+    write(tmp_path, APPLICATION)
+    write_lines(tmp_path, 3, name="lines-0.txt")
 
     options = ("--workers", "2", "--kills", "5")
     done = holdfast(tmp_path, "chaos", "app.py", *options, patience=PATIENCE, HOLDFAST_PACE="0:1024")
@@ -150,8 +128,8 @@ def test_a_sequence_of_crashes_and_recoveries_changes_nothing(name: str, tmp_pat
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(1, 1 + NIGHTLY_SEEDS))
 def test_a_cluster_is_found_identical_after_everything_at_once(seed: int, tmp_path: Path) -> None:
-    write(tmp_path, COUNT)
-    write_lines(tmp_path, 2 * LINES)
+    write(tmp_path, APPLICATION)
+    write_lines(tmp_path, 2 * LINES, name="lines-0.txt")
 
     chaos(tmp_path, "mixed", 12, seed)
 
