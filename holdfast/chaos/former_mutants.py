@@ -28,7 +28,7 @@ FOR_EVER_MS: Final = 1 << 40
 def _no_cut_when_full(ground: Ground) -> None:
     def make(opening: Any) -> Any:
         def asked(running: Running) -> Any:
-            wanted = running.changed_since_cut and running.now - running.cut_at >= running.settings.cut_ms
+            wanted = running.changed_since_cut and running.now >= running.cut_due
             return replace(opening(running), cut=wanted)
 
         return asked

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from holdfast.chaos.cluster_works import AppendEntries
@@ -200,15 +202,10 @@ def _void_epochs_count(ground: Ground) -> None:
 
 @MEMBER_MUTANTS.enter("merge-by-arrival", "messages of all members are merged by position")
 def _merge_by_arrival(ground: Ground) -> None:
-    def behind_one_another(columns: list[Column]) -> Column:
-        merged = Column()
-        for column in columns:
-            merged.positions += column.positions
-            merged.messages += column.messages
-            merged.keys += column.keys
-        return merged
+    def behind_one_another(runs: Sequence[Iterator[Column]]) -> Iterator[Column]:
+        return chain.from_iterable(runs)
 
-    ground.instead(exchange, "merge", behind_one_another)
+    ground.instead(exchange, "merge_runs", behind_one_another)
 
 
 @MEMBER_MUTANTS.enter("not-all-members-awaited", "a step waits for the messages of all members")

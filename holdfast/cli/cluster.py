@@ -35,6 +35,8 @@ from holdfast.worker.settings import Settings
 # what lasts is worth a line beside that.
 PATIENCE = 2.0
 SUPERVISED_PATIENCE = 10.0
+# Of a slice: what it gives is gone over a dozen times until it is dealt out and packed, and must stay in the cache.
+SLICE_RECORDS = 128
 
 
 def run(arguments: argparse.Namespace, app: Application) -> int:
@@ -116,7 +118,7 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
         parse(arguments.listen) if arguments.listen is not None else Address("127.0.0.1", 0),
         secrets=secret.load(arguments.secret_file, os.environ),
         report=_say_of(arguments),
-        settings=rehearsed.settings(Settings()),
+        settings=rehearsed.settings(Settings(slice_records=SLICE_RECORDS)),
         probe=rehearsed.probe,
         keep_log=arguments.capture is not None and is_compared_by_log(app),
         limits=limits(),

@@ -9,6 +9,8 @@ Where `Plan.numbers_suffice`, an int stands for each in its order: `number_base(
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 Position: TypeAlias = tuple[Any, ...]
@@ -23,7 +25,7 @@ def number_base(turn: int, partition: int, partitions: int) -> int:
 
 
 class Column:
-    """What one inlet received from one feeder, in order: parallel lists, reused from slice to slice."""
+    """What one inlet received from one feeder, or a piece of that, in order: parallel lists."""
 
     __slots__ = ("keys", "messages", "positions")
 
@@ -37,6 +39,22 @@ class Column:
         self.keys.clear()
         self.messages.clear()
         self.positions.clear()
+
+    def extend(self, other: Column) -> None:
+        """Put the contents of another, which come later, behind the own."""
+        self.keys += other.keys
+        self.messages += other.messages
+        self.positions += other.positions
+
+    def part(self, start: int, end: int) -> Column:
+        """The messages from `start` to `end` as a column of their own; this one, where that is all."""
+        if start == 0 and end == len(self.messages):
+            return self
+        part = Column()
+        part.keys = self.keys[start:end]
+        part.messages = self.messages[start:end]
+        part.positions = self.positions[start:end]
+        return part
 
 
 def merge(columns: list[Column]) -> Column:
@@ -56,6 +74,40 @@ def merge(columns: list[Column]) -> Column:
     if keys:
         merged.keys = [keys[i] for i in order]
     return merged
+
+
+def merge_runs(runs: Sequence[Iterator[Column]]) -> Iterator[Column]:
+    """Several runs as one, in pieces. A run is columns none of which is empty, each in order and behind the one before.
+
+    Every piece holds what lies up to the nearest end of a column, so it is about as large as the columns are: what
+    works on one after the other stays in the processor's cache, which the whole of an epoch does not.
+    """
+    heads = [(head, 0, run) for run in runs if (head := next(run, None)) is not None]
+    while len(heads) > 1:
+        bound = min(column.positions[-1] for column, _, _ in heads)
+        taken, left = [], []
+        for column, start, run in heads:
+            length = len(column.positions)
+            end = length if column.positions[-1] == bound else bisect_right(column.positions, bound, start)
+            if end > start:
+                taken.append(column.part(start, end))
+            if end < length:
+                left.append((column, end, run))
+            elif (following := next(run, None)) is not None:
+                left.append((following, 0, run))
+        heads = left
+        yield merge(taken)
+    for column, start, run in heads:
+        yield column.part(start, len(column.messages))
+        yield from run
+
+
+def joined(columns: Iterable[Column]) -> Column:
+    """A run as one column."""
+    whole = Column()
+    for column in columns:
+        whole.extend(column)
+    return whole
 
 
 def in_order(

@@ -1,16 +1,16 @@
 """Exchange: what all members' segments gave in one epoch, gathered by inlet and merged by position.
 
-Each feeder (all sources together, or one stateful step) says exactly once per epoch and receiver what it gave, perhaps
-nothing: it also says "that was all". Invariant: an inlet is gathered only when every member has said so for each of its
-feeders; then its messages are in serial order, whoever sent them.
+Each feeder (all sources together, or one stateful step) says exactly once per epoch and receiver what it gave, in
+pieces, perhaps nothing: it also says "that was all". Invariant: an inlet is gathered only when every member has said so
+for each of its feeders; then its messages are in serial order, whoever sent them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from holdfast.core.epochs import LogEntry
-from holdfast.core.positions import Column, merge
+from holdfast.core.positions import Column, merge_runs
 from holdfast.replication.messages import Opening, Records, Stage
 
 Unpack = Callable[[bytes], Column]
@@ -25,14 +25,14 @@ class Exchange:
         self.openings: dict[str, Opening] = {}
         self.records: dict[str, tuple[LogEntry, ...]] = {}  # passed to this member, by who has them in its log
         self._heard: dict[int, set[str]] = {}  # feeder -> members that have said all
-        self._own: dict[int, dict[int, Column]] = {}  # inlet -> feeder -> column
-        self._packed: dict[int, list[bytes]] = {}  # inlet -> columns of others
+        self._own: dict[int, dict[int, list[Column]]] = {}  # inlet -> feeder -> pieces
+        self._packed: dict[int, dict[tuple[str, int], list[bytes]]] = {}  # inlet -> (member, feeder) -> pieces of others
 
-    def put_own(self, feeder: int, columns: Mapping[int, Column]) -> None:
+    def put_own(self, feeder: int, pieces: Mapping[int, list[Column]]) -> None:
         """What the member's own segments gave for its own keys and sinks."""
         self._note(feeder, "")
-        for inlet, column in columns.items():
-            self._own.setdefault(inlet, {})[feeder] = column
+        for inlet, own in pieces.items():
+            self._own.setdefault(inlet, {})[feeder] = own
 
     def put(self, sender: str, stage: Stage) -> None:
         """What another member's segments gave."""
@@ -40,7 +40,7 @@ class Exchange:
         if stage.opening is not None:
             self.openings[sender] = stage.opening
         for inlet, packed in stage.columns:
-            self._packed.setdefault(inlet, []).append(packed)
+            self._packed.setdefault(inlet, {}).setdefault((sender, stage.feeder), []).append(packed)
 
     def put_records(self, sender: str, records: Records) -> None:
         """What another member has of partitions whose senders this one keeps."""
@@ -61,8 +61,8 @@ class Exchange:
         """Whether every member has said all of these feeders."""
         return all(len(self._heard.get(feeder, ())) == len(self.members) for feeder in feeders)
 
-    def gather(self, inlet: int, unpack: Unpack) -> Column:
-        """The inlet's messages in serial order; they are handed out once."""
-        columns = list(self._own.pop(inlet, {}).values())
-        columns += [unpack(packed) for packed in self._packed.pop(inlet, ())]
-        return merge(columns)
+    def gather(self, inlet: int, unpack: Unpack) -> Iterator[Column]:
+        """The inlet's messages in serial order, piece by piece; they are handed out once."""
+        runs: list[Iterator[Column]] = [iter(pieces) for pieces in self._own.pop(inlet, {}).values()]
+        runs += [map(unpack, pieces) for pieces in self._packed.pop(inlet, {}).values()]
+        return merge_runs(runs)

@@ -25,11 +25,14 @@ class Routes:
         self.ranges = ranges
         self.owners: Sequence[str] = ()  # node by range
         self._range_of: dict[Any, int] = {}
+        self._owner_of: dict[Any, str] = {}  # as of this generation
 
     def lay_out(self, owners: Sequence[str]) -> None:
         """A generation begins: range by range, who applies its messages."""
         assert len(owners) == self.ranges
-        self.owners = owners
+        same: dict[str, str] = {}
+        self.owners = [same.setdefault(owner, owner) for owner in owners]  # one object for each: see `split`
+        self._owner_of.clear()
 
     def range_of(self, lookup: Any) -> int:
         """The range of a lookup key."""
@@ -58,16 +61,26 @@ class Routes:
                     found[place] = self.range_of(lookup)
         return found
 
+    def _learn(self, lookups: Sequence[Any]) -> list[str]:
+        """The owners of many keys, remembered from now on."""
+        owners = list(map(self.owners.__getitem__, self.ranges_of(lookups)))
+        if len(self._owner_of) >= REMEMBERED_MAX:
+            self._owner_of.clear()
+        self._owner_of.update(zip(lookups, owners, strict=True))
+        return owners
+
     def split(self, column: Column) -> dict[str, Column]:
         """A keyed column by owner of the key, each part in the order of the whole."""
         # Loops in C over the whole column, once for each owner, cost half of one loop that deals out message by message.
-        owners = list(map(self.owners.__getitem__, self.ranges_of(column.keys)))
+        owners: list[Any] = list(map(self._owner_of.get, column.keys))
+        if None in owners:
+            owners = self._learn(column.keys)
         found = dict.fromkeys(owners)
         if len(found) == 1:
             return dict.fromkeys(found, column)
         parts: dict[str, Column] = {}
         for owner in found:
-            chosen = [other == owner for other in owners]
+            chosen = [other is owner for other in owners]
             part = parts[owner] = Column()
             part.keys = list(compress(column.keys, chosen))
             part.messages = list(compress(column.messages, chosen))

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.connectors.interface import OpenSink, OpenSource
@@ -203,10 +203,10 @@ class MemberLife:
         return self._happened.popleft()
 
     def _take(self) -> Any:
-        if self.member.busy:
-            return self.inbox.get_nowait() if not self.inbox.empty() else events.Ticked(now())
+        if self.member.busy or self.member.has_worked:
+            return _heard(self.inbox.get_nowait()) if not self.inbox.empty() else events.Ticked(now())
         try:
-            return self.inbox.get(timeout=self._patience())
+            return _heard(self.inbox.get(timeout=self._patience()))
         except queue.Empty:
             return events.Ticked(now())
 
@@ -381,3 +381,8 @@ class MemberLife:
 
     def _finish(self, order: effects.Finish | cluster_effects.Restart) -> None:
         self._end = order
+
+
+def _heard(event: Any) -> Any:
+    """Happened now: other threads put their time into an event, and it may have waited for the end of some work."""
+    return replace(event, now=now()) if hasattr(event, "now") else event

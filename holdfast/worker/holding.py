@@ -44,6 +44,7 @@ class CutChunks:
 
     all: tuple[bytes, ...]
     by_backup: Mapping[str, tuple[bytes, ...]]
+    rows: int  # of changed entities
 
 
 class Holding:
@@ -72,10 +73,12 @@ class Holding:
         """Make a cut: pack what was touched since the one before."""
         everything: list[bytes] = []
         by_backup: dict[str, list[bytes]] = {}
+        count = 0
         for name, book in self.books.items():
             book.freeze()
             rows = book.take_rows(1 << 60)
             assert book.is_written
+            count += len(rows)
             for backups, own in self._by_backups(name, rows).items():
                 chunk = self._pack(name, own)
                 everything.append(chunk)
@@ -83,7 +86,7 @@ class Holding:
                     by_backup.setdefault(node, []).append(chunk)
         self.chunks.extend((epoch, chunk) for chunk in everything)
         self._begin_interval(epoch)
-        return CutChunks(tuple(everything), {node: tuple(chunks) for node, chunks in by_backup.items()})
+        return CutChunks(tuple(everything), {node: tuple(chunks) for node, chunks in by_backup.items()}, count)
 
     def _by_backups(self, step: str, rows: Rows) -> dict[Backups, Rows]:
         if not len(rows):

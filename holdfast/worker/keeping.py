@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from holdfast.core.epochs import LogEntry
 from holdfast.core.pipeline import Pipeline
 from holdfast.core.plan import SOURCES
-from holdfast.core.positions import Column
+from holdfast.core.positions import Column, joined
 from holdfast.core.replies import Answers, images_of
 from holdfast.core.senders import FORGOTTEN, Senders
 from holdfast.core.turns import Part
@@ -101,7 +102,7 @@ class Keeping:
     def take(self, feeder: int) -> Column:
         """What passed reply steps in this feeder's segments since the last call."""
         column = Column()
-        for position, image in self.pipeline.replies.take_slice():
+        for position, image in sorted(self.pipeline.replies.take_slice(), key=itemgetter(0)):
             column.keys.append(feeder)
             column.messages.append(image)
             column.positions.append(position)
@@ -128,7 +129,7 @@ class Keeping:
         if not self.kept:
             return []
         replies, registry = self.pipeline.replies, self.pipeline.registry
-        column = exchange.gather(self.inlet, lambda packed: unpack_column(packed, registry))
+        column = joined(exchange.gather(self.inlet, lambda packed: unpack_column(packed, registry)))
         # What passes several reply steps unchanged keeps its position: then the order of the steps counts.
         found = sorted(zip(column.positions, column.keys, column.messages, strict=True), key=lambda reply: reply[:2])
         replies.put_slice((position, image) for position, _, image in found)

@@ -393,6 +393,11 @@ class Member:
         return self.running is not None and (self._owes or self.running.has_work)
 
     @property
+    def has_worked(self) -> bool:
+        """Whether it wants to hear the time, to know how long the work took that it has just done."""
+        return self.running is not None and self.running.work_began is not None
+
+    @property
     def alarm(self) -> int | None:
         """When it wants to hear the time again though nothing happens: timers open epochs at the first partition."""
         if self.running is None or 0 not in self.running.logs.own:

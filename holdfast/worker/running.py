@@ -84,7 +84,7 @@ class Running:
         self.numbers_at: dict[int, list[int]] = {}  # cut -> numbers of all sinks' last outputs, until tokens are told
         self.run: Run = Run(formation.number)
         self.now = now
-        self.cut_at = now
+        self.cut_due = now + settings.cut_ms
         self.work_began: int | None = None  # when the epoch just applied was begun
         self.changed_since_cut = False
         # Whether an epoch with records was applied since the cut of the last checkpoint.
@@ -401,7 +401,7 @@ class Running:
         checkpoint = 0
         if self._flag_may_ride():
             checkpoint = self.flagged = self.run.checkpoint
-        is_due = self.changed_since_cut and self.now - self.cut_at >= self.settings.cut_ms
+        is_due = self.changed_since_cut and self.now >= self.cut_due
         cut = is_due and not self.flow.cut_is_coming
         # However fast epochs follow one another: no more are opened when too many are not sealed, and without another
         # epoch nobody could ask for the cut that seals them.
@@ -419,9 +419,9 @@ class Running:
         limit = self.flow.limit_at(epoch.number)
         if not epoch.cut and limit is None:
             return
-        self.cut_at = self.now
         self.changed_since_cut = False
         chunks = self.holding.cut(epoch.number)
+        self.cut_due = self.now + self.settings.cut_ms_after(chunks.rows)
         self.cuts.make(epoch.number, self.stages.time)
         for node in self.cuts.held:
             self._send(node, messages.UpdateSet(epoch.number, chunks.by_backup.get(node, ())))

@@ -23,9 +23,15 @@ class Settings:
     rows_per_slice: int = 4000  # of a checkpoint, encoded between two epochs: about a millisecond
     replay_bytes: int = 1024 * 1024  # of the log, read at a time
     cut_ms: int = 50  # between cuts of a cluster: work done again when a member is lost, against what a cut costs
+    cut_ms_max: int = 250  # where cuts are large
+    cut_rows_per_ms: int = 32  # a row costs about 4 µs, here and at its backup: an eighth of the time
     backups: int = 0  # of each hash range and log, where there are enough members
     unsealed_max: int = 200  # epochs closed ahead of the last sealed cut
     entities_in_memory: int | None = None
     careful: frozenset[int] = frozenset()  # steps that work carefully (or, sinks, encode at once) from the start
     stop_before: tuple[int, int, bool] | None = None  # (epoch, and the place in it), then end with `stop_error`
     stop_error: HoldfastError | None = None
+
+    def cut_ms_after(self, rows: int) -> int:
+        """How long after a cut of so many changed entities the next one is asked for."""
+        return max(self.cut_ms, min(self.cut_ms_max, rows // self.cut_rows_per_ms))

@@ -8,19 +8,19 @@ feeder gives exactly one stage to every member that it can reach. What a stage o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from holdfast.core.epochs import Epoch, LogEntry
 from holdfast.core.outlets import by_partition
 from holdfast.core.pipeline import Pipeline, ReturnNeededError
 from holdfast.core.plan import SOURCES
-from holdfast.core.positions import TIMER, Column
+from holdfast.core.positions import TIMER, Column, joined
 from holdfast.core.steps import Kind, Step
 from holdfast.core.turns import DecodedChunk, Part, Turn, turns_of
 from holdfast.recovery.generation import Formation, Limit
 from holdfast.replication.columns import pack_column, unpack_column
+from holdfast.replication.dealing import Dealing
 from holdfast.replication.exchange import Exchange
 from holdfast.replication.messages import Message, Opening, Stage
 from holdfast.replication.routes import Routes
@@ -28,7 +28,7 @@ from holdfast.worker.apply import Again
 from holdfast.worker.keeping import Given, Keeping
 
 Outgoing = list[tuple[str, Message]]  # (to which node, what)
-PIECE_MESSAGES: Final = 4096  # of a step, applied at a time: locality, as with the slices of a source
+SLICES_PER_PIECE = 4  # a slice of records gives about so many times as many messages
 
 
 @dataclass(slots=True)
@@ -98,14 +98,14 @@ class Stages:
         times_of = [(t.number, p, time) for t in turns for p, time in t.part_times.items()] if self._needs_times else []
         self.pipeline.count = 0
         again = Again(self.pipeline, Epoch(epoch.number, 0, 0, tuple(chunks)))
-        given: dict[int, Column] = {}
+        dealing = self._dealing()
         for parts in self._slices(epoch, turns):
             self.pipeline.compute(self.keeping.judged(parts), again)
-            self._take(SOURCES, given)
+            self._take(SOURCES, dealing)
         epoch.computed = True
         opening = replace(opening, times=tuple(times_of))
         epoch.exchange.openings[self.node] = opening
-        return self._deal_out(epoch, SOURCES, given, opening)
+        return self._deal_out(epoch, SOURCES, dealing, opening)
 
     @property
     def _needs_times(self) -> bool:
@@ -163,10 +163,10 @@ class Stages:
             step = self.plan.stateful[epoch.next_step]
             if not epoch.exchange.has_all(self.plan.feeders[step.index]):
                 return outgoing
-            given: dict[int, Column] = {}
-            self._apply(epoch, step, given)
+            dealing = self._dealing()
+            self._apply(epoch, step, dealing)
             epoch.next_step += 1
-            outgoing += self._deal_out(epoch, step.index, given, None)
+            outgoing += self._deal_out(epoch, step.index, dealing, None)
         if not epoch.applied and self.keeping.may_settle(epoch.exchange):
             self._settle(epoch)
             epoch.applied = True
@@ -208,22 +208,24 @@ class Stages:
             times[number, TIMER] = turn_time
             epoch.turns.append(Turn(number, [], {}, turn_time))
 
-    def _apply(self, epoch: OpenEpoch, step: Step, given: dict[int, Column]) -> None:
-        column = epoch.exchange.gather(step.index, self._unpack)
+    def _apply(self, epoch: OpenEpoch, step: Step, dealing: Dealing) -> None:
+        pieces = epoch.exchange.gather(step.index, self._unpack)
         assert epoch.turns is not None
         if step.on_timer is None:
-            for piece in _pieces(column):
+            for piece in pieces:
                 self.pipeline.apply(step, piece, None)
-                self._take(step.index, given)
+                self._take(step.index, dealing)
             return
+        column, start = joined(pieces), 0
         for turn in epoch.turns:
-            end = 0
+            end = start
             while end < len(column.positions) and column.positions[end][0] <= turn.number:
                 end += 1
-            now, column = _split_at(column, end)
-            self.pipeline.apply(step, now, turn if self._fires(epoch.number, turn.number) else None)
-        assert not column.messages, "messages of no turn"
-        self._take(step.index, given)
+            fires = self._fires(epoch.number, turn.number)
+            self.pipeline.apply(step, column.part(start, end), turn if fires else None)
+            start = end
+        assert start == len(column.messages), "messages of no turn"
+        self._take(step.index, dealing)
 
     def _unpack(self, packed: bytes) -> Column:
         return unpack_column(packed, self.pipeline.registry, numbered=self.pipeline.numbered)
@@ -237,56 +239,55 @@ class Stages:
 
     # --- what a feeder gave
 
-    def _take(self, feeder: int, given: dict[int, Column]) -> None:
-        """Move what the pipeline's columns hold of this feeder behind what was taken before."""
+    def _dealing(self) -> Dealing:
+        messages_max = SLICES_PER_PIECE * self.slice_records
+        return Dealing(self.node, self._split, self._pack, messages_max=messages_max)
+
+    def _pack(self, column: Column) -> bytes:
+        return pack_column(column, self.pipeline.registry)
+
+    def _take(self, feeder: int, dealing: Dealing) -> None:
+        """Deal out what the pipeline's columns hold of this feeder."""
         outlets = self.pipeline.outlets
         inlets = [(index, columns) for index, columns in self.pipeline.columns.items() if feeder in columns]
         inlets += [(i, o.columns) for i, o in outlets.items() if feeder in o.columns]
         for index, columns in inlets:
             column = columns[feeder]
             if column.messages:
-                own = given.setdefault(index, Column())
-                own.keys += column.keys
-                messages = outlets[index].encoded(column.messages) if index in outlets else column.messages
-                if messages is None:
-                    raise ReturnNeededError(index)
-                own.messages += messages
-                own.positions += column.positions
+                dealing.give(index, self._encoded(index, column) if index in outlets else column)
             column.clear()
         self.pipeline.learn()
         if self.plan.replies:
-            replies, own = self.keeping.take(feeder), given.setdefault(self.keeping.inlet, Column())
-            own.keys += replies.keys
-            own.messages += replies.messages
-            own.positions += replies.positions
+            dealing.give(self.keeping.inlet, self.keeping.take(feeder))
         self.pipeline.skipped += self.pipeline.skipped_in_slice
         self.pipeline.skipped_in_slice.clear()
 
-    def _deal_out(
-        self, epoch: OpenEpoch, feeder: int, given: dict[int, Column], opening: Opening | None
-    ) -> Outgoing:
+    def _encoded(self, sink: int, column: Column) -> Column:
+        """A sink's outputs as they are sent."""
+        encoded = Column()
+        messages = self.pipeline.outlets[sink].encoded(column.messages)
+        if messages is None:
+            raise ReturnNeededError(sink)
+        encoded.keys, encoded.messages, encoded.positions = column.keys, messages, column.positions
+        return encoded
+
+    def _deal_out(self, epoch: OpenEpoch, feeder: int, dealing: Dealing, opening: Opening | None) -> Outgoing:
         """To each member what it is to apply or to deliver; the own part stays here."""
-        by_node: dict[str, list[tuple[int, bytes]]] = {}
-        own: dict[int, Column] = {}
-        registry = self.pipeline.registry
-        for inlet, column in given.items():
-            if inlet == self.keeping.inlet:
-                parts = self.keeping.split(column)
-            elif self.plan.steps[inlet].kind is Kind.STATEFUL:
-                parts = self.routes.split(column)
-            else:
-                parts = self._by_owner(inlet, column)
-            for node, part in parts.items():
-                if node == self.node:
-                    own[inlet] = part
-                else:
-                    by_node.setdefault(node, []).append((inlet, pack_column(part, registry)))
-        epoch.exchange.put_own(feeder, own)
+        by_node = dealing.close()
+        epoch.exchange.put_own(feeder, dealing.own)
         return [
             (node, Stage(epoch.number, feeder, tuple(by_node.get(node, ())), opening))
             for node in self.members
             if node != self.node and self.reaches(feeder, node)
         ]
+
+    def _split(self, inlet: int, column: Column) -> Mapping[str, Column]:
+        """A column by the member that applies or delivers it."""
+        if inlet == self.keeping.inlet:
+            return self.keeping.split(column)
+        if self.plan.steps[inlet].kind is Kind.STATEFUL:
+            return self.routes.split(column)
+        return self._by_owner(inlet, column)
 
     def _by_owner(self, sink: int, column: Column) -> dict[str, Column]:
         """A sink's outputs by the member that delivers them."""
@@ -320,7 +321,7 @@ class Stages:
         if own and not epoch.exchange.has_all([SOURCES, *(step.index for step in self.plan.stateful)]):
             return False
         for sink in sorted(own):
-            column = epoch.exchange.gather(sink, self._unpack)
+            column = joined(epoch.exchange.gather(sink, self._unpack))
             if column.messages:
                 outputs = by_partition(column) if column.keys else {0: column.messages}
                 first = self.plan.sink_number[sink]
@@ -336,24 +337,3 @@ def _records_before(limit: Limit, part: Part) -> int:
     if part.partition == limit.partition:
         return max(part.first, min(end, limit.number))
     return end if part.partition < limit.partition else part.first
-
-
-def _pieces(column: Column) -> Iterator[Column]:
-    """The column in pieces that stay in the processor's cache."""
-    if len(column.messages) <= PIECE_MESSAGES:
-        yield column
-        return
-    for start in range(0, len(column.messages), PIECE_MESSAGES):
-        piece, end = Column(), start + PIECE_MESSAGES
-        piece.keys = column.keys[start:end]
-        piece.messages = column.messages[start:end]
-        piece.positions = column.positions[start:end]
-        yield piece
-
-
-def _split_at(column: Column, end: int) -> tuple[Column, Column]:
-    first, rest = Column(), Column()
-    first.keys, rest.keys = column.keys[:end], column.keys[end:]
-    first.messages, rest.messages = column.messages[:end], column.messages[end:]
-    first.positions, rest.positions = column.positions[:end], column.positions[end:]
-    return first, rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.positions import TIMER, Column, Position, in_order, merge
+from holdfast.core.positions import TIMER, Column, Position, in_order, joined, merge, merge_runs
 
 records = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))
 timers = st.tuples(
@@ -43,6 +43,31 @@ def test_merged_columns_are_in_order_of_positions(found: list[Position], data: s
 
     assert [message[1] for message in merged.messages] == sorted(found)
     assert [key[1] for key in merged.keys] == sorted(found)
+
+
+@given(st.lists(positions, max_size=30).map(without_prefixes), st.data())
+def test_merged_runs_are_one_run_whatever_pieces_they_come_in(found: list[Position], data: st.DataObject) -> None:
+    owners = [data.draw(st.integers(0, 2)) for _ in found]
+    runs = []
+    for number in range(3):
+        whole = column([p for p, owner in zip(found, owners, strict=True) if owner == number])
+        ends = sorted(data.draw(st.sets(st.integers(1, len(whole.messages)))) | {len(whole.messages)}) if whole.messages else []
+        runs.append([whole.part(start, end) for start, end in zip([0, *ends], ends, strict=False)])
+
+    pieces = list(merge_runs([iter(run) for run in runs]))
+
+    assert all(piece.messages for piece in pieces)
+    assert len(pieces) <= sum(map(len, runs))
+    merged = joined(pieces)
+    assert [message[1] for message in merged.messages] == sorted(found)
+    assert [key[1] for key in merged.keys] == sorted(found)
+    assert merged.positions == sorted(found)
+
+
+def test_a_piece_of_merged_runs_is_about_as_large_as_the_columns_are() -> None:
+    runs = [[column([(0, 0, 2 * n + run)]) for n in range(50)] for run in range(2)]
+
+    assert max(len(piece.messages) for piece in merge_runs([iter(run) for run in runs])) <= 2
 
 
 def test_columns_of_a_sink_merge_without_keys() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.plan import SOURCES
-from holdfast.core.positions import Column
+from holdfast.core.positions import Column, joined
 from holdfast.core.types import TypeRegistry
 from holdfast.replication.columns import pack_column, unpack_column
 from holdfast.replication.exchange import Exchange
@@ -27,6 +27,12 @@ def column_of(positions: list[tuple[int, ...]]) -> Column:
     column.messages = [("m", position) for position in column.positions]
     column.keys = [position[-1] for position in column.positions]
     return column
+
+
+def pieces_of(column: Column, random: Random) -> list[Column]:
+    """The column in pieces of any size."""
+    ends = sorted({random.randint(1, len(column.messages)) for _ in range(3)} | {len(column.messages)}) if column.messages else []
+    return [column.part(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def unpacked(packed: bytes) -> Column:
@@ -49,19 +55,19 @@ def test_the_merge_is_the_same_whatever_the_order_of_arrival(positions: list[tup
     for number, (member, feeder) in enumerate(arrivals):
         assert not exchange.has_all(FEEDERS)
         assert exchange.has_all([feeder]) == all((m, feeder) in arrivals[:number] for m in MEMBERS)
-        column = column_of(shares[member, feeder])
+        pieces = pieces_of(column_of(shares[member, feeder]), random)
         if member == "a":
-            exchange.put_own(feeder, {9: column} if column.messages else {})
+            exchange.put_own(feeder, {9: pieces} if pieces else {})
         else:
-            columns = ((9, pack_column(column, REGISTRY)),) if column.messages else ()
+            columns = tuple((9, pack_column(piece, REGISTRY)) for piece in pieces)
             exchange.put(member, Stage(1, feeder, columns, OPENING if feeder == SOURCES else None))
 
     assert exchange.has_all(FEEDERS)
-    gathered = exchange.gather(9, unpacked)
+    gathered = joined(exchange.gather(9, unpacked))
     assert gathered.positions == sorted(positions)
     assert gathered.messages == [("m", position) for position in sorted(positions)]
     assert gathered.keys == [position[-1] for position in sorted(positions)]
-    assert exchange.gather(9, unpacked).messages == []
+    assert list(exchange.gather(9, unpacked)) == []
 
 
 def test_an_epoch_is_open_when_every_member_has_said_how_it_opened_it() -> None:

@@ -215,7 +215,7 @@ def test_no_cut_is_asked_for_while_one_is_coming() -> None:
     bench = at_work(Bench())
     running = bench.member.running
     assert running is not None
-    running.changed_since_cut, running.now = True, running.cut_at + running.settings.cut_ms
+    running.changed_since_cut, running.now = True, running.cut_due
     assert running._opening().cut
     exchange = running.flow._exchange(running.flow.applied + 1)
     exchange.openings["b"] = running._opening()
