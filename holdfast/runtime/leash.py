@@ -33,7 +33,7 @@ class Leash:
     def start(self, command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
         """A process that ends with this one; a Ctrl-C is for this one alone."""
         with self._far:
-            return subprocess.Popen(command, stdin=self._far, start_new_session=True, env=environment)
+            return subprocess.Popen(command, stdin=self._far.fileno(), start_new_session=True, env=environment)
 
     def let_go(self) -> int | None:
         """Close it, once the process has ended; returns the code that it said it would end with, if it did."""
