@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,10 @@ from holdfast.runtime.capture import capture
 from holdfast.runtime.cluster_setup import refuse_unfit
 from holdfast.runtime.coordinator_process import CoordinatorOptions, CoordinatorProcess
 from holdfast.runtime.fresh import delete_cluster
+from holdfast.runtime.leash import follow_leash
 from holdfast.runtime.notice import LINKS, LINKS_OF_START, Notice
 from holdfast.runtime.rehearsal import limits, rehearsal
-from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions, follow_leash
+from holdfast.runtime.supervisor import ADDRESS, Supervisor, SupervisorOptions
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
 from holdfast.runtime.worker_process import WorkerOptions, WorkerProcess
@@ -164,7 +164,7 @@ def _load(arguments: argparse.Namespace, given: Application | None, member: str)
     """The application, in a process that may be a supervisor's."""
     if arguments.leashed:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=follow_leash, name="holdfast-leash", daemon=True).start()
+        follow_leash()
     app = loading.load(arguments.app) if given is None else given
     app.check()
     arguments.reports.introduce(app.name, member)

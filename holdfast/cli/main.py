@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
     arguments.program = interpreter.own_command(with_module=not arguments.owns_process)
     code = _carry_out(arguments, app)
     if _is_worker(arguments):
+        if getattr(arguments, "leashed", False):
+            importlib.import_module("holdfast.runtime.leash").say_farewell(code)
         interpreter.end(code)
     return code
 

@@ -4,8 +4,8 @@
     DIR/worker-1/ …                  one data directory for each worker
 
 It starts the coordinator and the workers as processes, starts again what dies, and passes a wish to stop on. It decides
-nothing that the promise rests on. Invariant: none of its processes outlives it; each holds the end of a pipe to it, and
-ends when that closes, however the supervisor ended.
+nothing that the promise rests on. Invariant: none of its processes outlives it (leash), and whichever did not say with
+what it ends has died.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from holdfast.runtime.clock import now
 from holdfast.runtime.coordinator_process import LAST_STATUS, LEAVE, STATUS, STOP
 from holdfast.runtime.deaths import Deaths
 from holdfast.runtime.frozen import end_frozen
+from holdfast.runtime.leash import Leash
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.restarts import End, Restarts
 from holdfast.runtime.take_over import take_over
@@ -58,6 +58,7 @@ class Child:
     name: str
     arguments: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
+    leash: Leash | None = None
     is_kept: bool = False  # started again also where it has ended well, as long as the cluster has not
     code: int | None = None  # how it ended of itself
 
@@ -114,10 +115,10 @@ class Supervisor:
             trio.run(self._main)
         finally:
             for child in self._children:
-                if child.process is not None:
+                if child.process is not None and child.leash is not None:
                     child.process.kill()
                     child.process.wait()
-                    let_go(child.process)
+                    child.leash.let_go()
         return self.code
 
     async def _main(self) -> None:
@@ -197,11 +198,12 @@ class Supervisor:
         while not self._over.is_set():
             debug = (*(("--debug",) if options.debug else ()), *(("--log", options.log) if options.log else ()))
             capture = ("--capture", str(options.capture)) if options.capture is not None else ()
-            child.process = self._start([*options.program, *child.arguments, "--leashed", *capture, *debug])
+            command = [*options.program, *child.arguments, "--leashed", *capture, *debug]
+            child.leash = Leash()
+            child.process = child.leash.start(command, options.environment)
             started = trio.current_time()
             code = await self._wait(child.process)
-            let_go(child.process)
-            if code in FINAL_CODES:
+            if child.leash.let_go() == code and code in FINAL_CODES:
                 self._ended(child, code)
                 if not child.is_kept:
                     return
@@ -268,10 +270,6 @@ class Supervisor:
 
     def _running(self) -> dict[int, str]:
         return {c.process.pid: c.name for c in self._children if c.process is not None and c.process.returncode is None}
-
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """A process that ends with this one; a Ctrl-C is for this one alone."""
-        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=self._options.environment)
 
     @staticmethod
     async def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -352,16 +350,3 @@ class Supervisor:
         for child in self._children:
             if child.process is not None:
                 child.process.kill()
-
-
-def let_go(process: subprocess.Popen[bytes]) -> None:
-    """Close the end of the pipe to a process that has ended."""
-    assert process.stdin is not None
-    process.stdin.close()
-
-
-def follow_leash() -> None:
-    """In a process of a supervisor: end at once when the supervisor has ended, however that came about."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from chaos.cluster_kills import children
+from holdfast.chaos.cluster_processes import look
 from tests.cli.command import COUNT, TICKER, append, counted, holdfast, running, wait_for, write, write_lines
 
 CLUSTER = ("--workers", "2", "--backups", "1", "--data", "d")
@@ -114,7 +116,8 @@ def test_a_coordinator_that_is_killed_while_everything_ends_keeps_nobody_waiting
     assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
 
 
-POISON = COUNT.replace("    state.append(0)\n", '    if word == "poison":\n        os._exit(7)\n    state.append(0)\n')
+# A code that a worker ends with of itself as well, when it has said why.
+POISON = COUNT.replace("    state.append(0)\n", '    if word == "poison":\n        os._exit(3)\n    state.append(0)\n')
 
 
 def test_a_function_that_ends_the_process_is_given_up_after_some_starts_and_once_mended_everything_goes_on(
@@ -128,13 +131,44 @@ def test_a_function_that_ends_the_process_is_given_up_after_some_starts_and_once
 
     assert stopped.returncode == 3
     (line,) = error_lines(stopped.stderr)
-    assert "died (exit code 7)" in line
+    assert "died (exit code 3)" in line
     assert "given up" in line
     assert len(stopped.stderr.splitlines()) < 8, stopped.stderr
     write(tmp_path)
     mended = holdfast(tmp_path, "run", "app.py", *CLUSTER, "--accept-code")
     assert mended.returncode == 0, mended.stderr
     assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)
+
+
+def test_a_worker_that_stands_still_does_not_outlive_the_command_that_started_it(tmp_path: Path) -> None:
+    write(tmp_path, TICKER)
+    with running(tmp_path, "run", "app.py", *CLUSTER) as process:
+        wait_for(tmp_path / "ticks.txt")
+        found = [pid for pid, _ in children(process.pid)]
+        os.kill(found[-1], signal.SIGSTOP)
+        process.kill()
+        process.wait()
+        try:
+            assert all(ended(pid, seconds=5) for pid in found)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(found[-1], signal.SIGKILL)
+
+
+def ended(pid: int, seconds: float) -> bool:
+    """Whether a process that is nobody's child here ends in time."""
+    until = time.monotonic() + seconds
+    while is_alive(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """A process that nobody has buried yet is none any more."""
+    standing = look(pid)
+    return standing is not None and standing.state != "Z"
 
 
 def test_a_killed_worker_is_one_line_that_says_when_outputs_flowed_again(tmp_path: Path) -> None:
