@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         KeyTypeError,
         NonDeterminismError,
         StoppedError,
+        UnreachableError,
         UsageError,
         ValueTypeError,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "NonDeterminismError",
     "StoppedError",
     "Stream",
+    "UnreachableError",
     "UsageError",
     "ValueTypeError",
     "main",

@@ -10,7 +10,8 @@ HoldfastError
 │   ├── SinkError                  a sink could not be written
 │   ├── StorageError               a commit failed; the process must end, never retry
 │   ├── DiskFullError              no space left for the log, the state or an output
-│   └── EngineStoppedError         an embedded engine has ended; what was not answered may be sent again
+│   ├── EngineStoppedError         an embedded engine has ended; what was not answered may be sent again
+│   └── UnreachableError           the cluster behind an engine answers nobody; the same
 ├── DataDirectoryError (4)         the data directory cannot be used as it is
 │   ├── DirectoryInUseError · FormatError · CodeChangedError · InputChangedError · OutputShortError
 │   └── DamagedError               a stored value does not match its digest; names the place
@@ -94,6 +95,10 @@ class DiskFullError(ProcessingError):
 
 class EngineStoppedError(ProcessingError):
     """The engine was closed, or has stopped: `__cause__` says why. A call that raises this may be made again."""
+
+
+class UnreachableError(ProcessingError):
+    """The cluster that an engine is the front of has answered nobody for too long. A call may be made again."""
 
 
 class AnswerForgottenError(HoldfastError):

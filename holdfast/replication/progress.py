@@ -26,6 +26,7 @@ class Progress:
 
     def __init__(self, members: Iterable[Hashable], cut: int) -> None:
         self.reached = {member: Reached(cut, cut, cut) for member in members}
+        self._durable = self._delivered = cut  # the minima, which are asked for far more often than they change
 
     def advance(self, member: Hashable, *, durable: int = 0, replicated: int = 0, delivered: int = 0) -> None:
         """A member has reached this much; lower numbers than before are old news."""
@@ -33,16 +34,18 @@ class Progress:
         own.durable = max(own.durable, durable)
         own.replicated = max(own.replicated, replicated)
         own.delivered = max(own.delivered, delivered)
+        self._durable = min([r.durable for r in self.reached.values()])
+        self._delivered = min([r.delivered for r in self.reached.values()])
 
     @property
     def durable(self) -> int:
         """The last epoch that is durable at every member."""
-        return min(r.durable for r in self.reached.values())
+        return self._durable
 
     @property
     def delivered(self) -> int:
         """The last epoch whose outputs every member has delivered."""
-        return min(r.delivered for r in self.reached.values())
+        return self._delivered
 
     @property
     def sealed(self) -> int:

@@ -8,6 +8,7 @@ changes nothing. All of it lives in one thread with a trio run of its own: no si
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -20,13 +21,20 @@ import trio
 from holdfast.core import keys
 from holdfast.core.application import Application
 from holdfast.core.entities import canonical_of
-from holdfast.core.errors import DataDirectoryError, EngineStoppedError, HoldfastError, ProcessingError, UsageError
+from holdfast.core.errors import (
+    DataDirectoryError,
+    EngineStoppedError,
+    HoldfastError,
+    ProcessingError,
+    UnreachableError,
+    UsageError,
+)
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import codec_of
 from holdfast.runtime.callers import Callers, Identity
 from holdfast.runtime.cluster_setup import ClusterSetup, refuse_unfit
-from holdfast.runtime.coordinator_process import STOP
+from holdfast.runtime.coordinator_process import ENDED, STOP
 from holdfast.runtime.engine_thread import adapt, bind, known_types
 from holdfast.runtime.front_line import FrontLine
 from holdfast.runtime.mailbox import Letter, settle
@@ -44,6 +52,7 @@ from holdfast.runtime.worker_process import SETUP, code_of
 JOIN_SECONDS: Final = 10.0  # how long the coordinator of a cluster that others run may be away at the start …
 LEAVE_SECONDS: Final = 30.0  # … and its members at the end, before what they have not answered is given up
 POLL_SECONDS: Final = 0.01
+WATCH_SECONDS: Final = 0.1  # between questions whether it has ended, while no member takes letters
 RECORD_BYTES_MAX: Final = 1 << 26  # an epoch's records travel in one message between members
 
 
@@ -70,11 +79,12 @@ class Joined:
 class ClusterSession(Callers):
     """What the callers of one engine share."""
 
-    def __init__(self, app: Application, cluster: Own | Joined) -> None:
+    def __init__(self, app: Application, cluster: Own | Joined, timeout: float | None) -> None:
         super().__init__(app)
         refuse_unfit(app)
         self._app = app
         self._cluster = cluster
+        self._timeout = timeout
         self._registry = TypeRegistry()
         self._codec = codec_of(self._registry)
         self._error: Exception | None = None
@@ -87,7 +97,7 @@ class ClusterSession(Callers):
         self._is_made = threading.Event()  # the lines are there, or never will be
         self._closing = False
         self._is_formed = False  # it takes letters
-        self._unreachable: Exception = UsageError("the coordinator was never asked")
+        self._refusal: Exception = UsageError("the coordinator was never asked")
 
     # --- callers
 
@@ -172,7 +182,11 @@ class ClusterSession(Callers):
             keeping = (self._supervisor, self._token, over)
             threading.Thread(target=self._keep, args=keeping, name="holdfast-cluster", daemon=True).start()
         lines = {
-            name: FrontLine(name, source, self._address, self._cluster.secrets, Limits())
+            name: FrontLine(
+                *(name, source, self._address, self._cluster.secrets, Limits()),
+                timeout=self._timeout,
+                unreachable=self._unreachable,
+            )
             for name, source in self.sources.items()
         }
         self._lines = list(lines.values())
@@ -183,6 +197,7 @@ class ClusterSession(Callers):
             for line in self._lines:
                 nursery.start_soon(line.run)
             nursery.start_soon(self._form, nursery)
+            nursery.start_soon(self._hear_end, nursery)
             nursery.start_soon(self._end, over, nursery)
 
     def _address(self) -> Address | None:
@@ -197,7 +212,7 @@ class ClusterSession(Callers):
         try:
             return None if address is None else await ask(address, self._cluster.secrets, question, Limits())
         except UsageError as error:
-            self._unreachable = error
+            self._refusal = error
             return None
 
     async def _form(self, nursery: trio.Nursery) -> None:
@@ -206,7 +221,7 @@ class ClusterSession(Callers):
         setup = await self._ask(SETUP)
         while setup is None:
             if isinstance(self._cluster, Joined) and trio.current_time() > deadline:
-                self._fail(self._unreachable, nursery)
+                self._fail(self._refusal, nursery)
                 return
             await trio.sleep(POLL_SECONDS)
             setup = await self._ask(SETUP)
@@ -215,10 +230,14 @@ class ClusterSession(Callers):
         except HoldfastError as error:
             self._fail(error, nursery)
             return
+        deadline = trio.current_time() + max(JOIN_SECONDS, self._timeout or math.inf)
         for line in self._lines:
-            while await line.where() is None:
-                pause = POLL_SECONDS  # a cluster forms in some tens of milliseconds, or waits for somebody
-                await trio.sleep(pause)
+            while await line.where() is None:  # a cluster forms in some tens of milliseconds, or waits for somebody
+                if isinstance(self._cluster, Joined) and trio.current_time() > deadline:
+                    what = f"the cluster at {self._address()} takes no messages; `holdfast status` says what is missing"
+                    self._fail(UnreachableError(what), nursery)
+                    return
+                await trio.sleep(POLL_SECONDS)
         self._is_formed = True
         self.ready.happen(None)
 
@@ -241,12 +260,17 @@ class ClusterSession(Callers):
     async def _query(self, letter: Letter) -> None:
         """The coordinator asks the primary of the key; it is asked again as long as there is none."""
         found: Answer | None = None
-        while found is None or found.elsewhere:
-            packed = await self._ask(letter.payload)
-            found = None if packed is None else unpack_answer(packed)
-            if found is None:
-                await trio.sleep(POLL_SECONDS)
-        if self._asked.pop(letter, letter) is None:
+        with trio.move_on_after(self._timeout or math.inf) as limit:
+            while found is None or found.elsewhere:
+                packed = await self._ask(letter.payload)
+                found = None if packed is None else unpack_answer(packed)
+                if found is None:
+                    await trio.sleep(POLL_SECONDS)
+        if self._asked.pop(letter, letter) is not None:
+            return
+        if limit.cancelled_caught or found is None:
+            settle([(letter, self._unreachable())])
+        else:
             settle([(letter, UsageError(found.problem) if found.problem else found.image)])
 
     def _fail_questions(self) -> None:
@@ -255,6 +279,22 @@ class ClusterSession(Callers):
             settle([(letter, self._stopped())])
 
     # --- the end
+
+    def _unreachable(self) -> UnreachableError:
+        """What those are told who have waited for too long."""
+        what = f"the cluster at {self._address()} has answered nobody for {self._timeout:g} s"
+        return UnreachableError(f"{what}; whether it has the message is not known: ask again with the same id")
+
+    async def _hear_end(self, nursery: trio.Nursery) -> None:
+        """A coordinator that ends with an error tells those who come and ask."""
+        while not self._error:
+            await trio.sleep(WATCH_SECONDS)
+            if self._is_formed and any(line.is_away for line in self._lines):
+                told = await self._ask(ENDED)
+                if told:
+                    self._error = ProcessingError(told.decode())
+        if isinstance(self._cluster, Joined):  # one of this process's own is waited for
+            nursery.cancel_scope.cancel()
 
     async def _end(self, over: trio.Event, nursery: trio.Nursery) -> None:
         """Watch for the cluster's own end, and bring about this engine's."""
@@ -322,14 +362,23 @@ def error_of(supervisor: Supervisor) -> HoldfastError:
 
 
 def own(
-    app: Application, data: Path, workers: int, backups: int, *, accept_code: bool, target: str | None
+    app: Application,
+    data: Path,
+    workers: int,
+    backups: int,
+    *,
+    accept_code: bool,
+    target: str | None,
+    timeout: float | None,
 ) -> ClusterSession:
     """A session with a cluster of this process."""
     secrets = load_secrets(None, os.environ)  # as its processes will
-    return ClusterSession(app, Own(data, workers, backups, accept_code, target, secrets))
+    return ClusterSession(app, Own(data, workers, backups, accept_code, target, secrets), timeout)
 
 
-def joined(app: Application, coordinator: str, secret: str | Path | None) -> ClusterSession:
+def joined(
+    app: Application, coordinator: str, secret: str | Path | None, timeout: float | None
+) -> ClusterSession:
     """A session with a cluster that others run."""
     secrets = load_secrets(None if secret is None else Path(secret), os.environ)
-    return ClusterSession(app, Joined(parse_address(coordinator), secrets))
+    return ClusterSession(app, Joined(parse_address(coordinator), secrets), timeout)

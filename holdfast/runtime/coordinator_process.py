@@ -59,6 +59,8 @@ PRIMARY_SECONDS = 1.0  # and the worker that is asked
 RANGES = 1024  # hash ranges, fixed for ever at the first start
 STOP = b"stop"
 STATUS = b"status"
+ENDED = b"ended"  # why, where it has with an error
+TELL_SECONDS = 1.0  # how long an end by an error waits for those who send, to hear why
 LEAVE = b"leave "  # and the nodes, with spaces between
 LAST_STATUS = "coordinator.last"  # how it stood at its end; not there while it runs, nor after it was killed
 CLAIMED_AS = "claimed-as"  # meta record: whose outputs sinks take them for, where that is not this directory
@@ -114,12 +116,18 @@ class CoordinatorProcess:
         self._tells: deque[effects.Tell] = deque()
         self._observations = Observations()
         self._waiting = Waiting(options.patience)
+        self._is_sent_to = False  # an engine stands in front of it
 
     def run(self) -> None:
         """Until the end; raises what the application ended with, if that was an error."""
         trio.run(self._main)
-        if self.outcome is not None and self.outcome.error is not None:
-            raise ProcessingError(self.outcome.error)
+        if self._error:
+            raise ProcessingError(self._error)
+
+    @property
+    def _error(self) -> str:
+        """What the application ended with, if that was an error."""
+        return (self.outcome.error if self.outcome is not None else None) or ""
 
     async def _main(self) -> None:
         options = self._options
@@ -196,7 +204,7 @@ class CoordinatorProcess:
             nursery.start_soon(self._reception.run, listening)
             nursery.start_soon(self._tick)
             await self._ended.wait()
-            await trio.sleep(0.1)  # the last orders leave before the connections end
+            await trio.sleep(TELL_SECONDS if self._error and self._is_sent_to else 0.1)  # the last orders leave before
             nursery.cancel_scope.cancel()
 
     async def _tick(self) -> None:
@@ -233,7 +241,10 @@ class CoordinatorProcess:
             return b"ok"
         if question == STATUS:
             return json.dumps(self._status()).encode()
+        if question == ENDED:
+            return self._error.encode()
         if question.startswith(WHERE):
+            self._is_sent_to = True
             return self._where(question[len(WHERE) :].decode(errors="replace"))
         if question.startswith(LEAVE):
             nodes = tuple(question[len(LEAVE) :].decode().split())

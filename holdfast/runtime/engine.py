@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, Final
 
 from holdfast.core.application import Application
 from holdfast.core.errors import UsageError
@@ -22,6 +22,8 @@ from holdfast.runtime.callers import Callers, Identity
 from holdfast.runtime.fronts import AsyncFront, ThreadFront, front_here
 from holdfast.runtime.mailbox import Letter
 from holdfast.runtime.session import Session
+
+TIMEOUT: Final = 60.0  # seconds
 
 
 class Engine:
@@ -31,7 +33,8 @@ class Engine:
     changed code after a crash, as `holdfast run --accept-code`. With several `workers`, or with `backups`, the work is
     done by processes of their own, which import the application from where it is, or from `target`
     (`module:name` or `path/to/file.py:name`). With `coordinator` (`host:port`) the engine joins a cluster that runs;
-    `secret` names the file with its secret.
+    `secret` names the file with its secret. Calls in front of a cluster that answers nobody for `timeout` seconds
+    raise `hf.UnreachableError`; None: they wait for as long as it takes.
     """
 
     def __init__(
@@ -45,22 +48,27 @@ class Engine:
         target: str | None = None,
         coordinator: str | None = None,
         secret: str | Path | None = None,
+        timeout: float | None = TIMEOUT,
     ) -> None:
         if not isinstance(app, Application):
             raise UsageError(f"hf.Engine takes an hf.Application, not {type(app).__name__}")
         app.check()
+        if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
+            raise UsageError(f"timeout={timeout!r}: seconds, more than 0, or None")
         place = Path("holdfast-data") / app.name if data is None else Path(data)
         self._session: Callers
         if coordinator is not None:
             if data is not None or accept_code or (workers, backups, target) != (1, 0, None):
                 raise UsageError("coordinator= joins a cluster, which has data, workers and code: leave the others out")
-            self._session = clusters().joined(app, coordinator, secret)
+            self._session = clusters().joined(app, coordinator, secret, timeout)
         elif type(workers) is not int or type(backups) is not int or not 0 <= backups < workers:
             raise UsageError(f"workers={workers!r}, backups={backups!r}: one worker or more, and fewer backups")
         elif workers == 1:
             self._session = Session(app, place, accept_code)
         else:
-            self._session = clusters().own(app, place, workers, backups, accept_code=accept_code, target=target)
+            self._session = clusters().own(
+                *(app, place, workers, backups), accept_code=accept_code, target=target, timeout=timeout
+            )
         self._view: AsyncEngine | None = None
 
     # --- coroutines

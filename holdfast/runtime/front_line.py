@@ -37,6 +37,8 @@ from holdfast.runtime.transport.question import ask
 WHERE: Final = b"where "  # and a source's name: the coordinator's question
 WINDOW: Final = 10_000  # letters on their way at once; more wait here
 BYTES_AT_ONCE: Final = 1 << 20  # of letters in one message, about
+LOOKS: Final = 20  # within a timeout, whether anybody was answered …
+LOOK_SECONDS_MAX: Final = 1.0  # … and at least so often
 
 
 class FrontLine:
@@ -49,14 +51,24 @@ class FrontLine:
         coordinator: Callable[[], Address | None],
         secrets: tuple[bytes, ...],
         limits: Limits,
+        *,
+        timeout: float | None,
+        unreachable: Callable[[], Exception],
     ) -> None:
-        """`coordinator` says where the coordinator listens, None while it does not."""
+        """`coordinator` says where the coordinator listens, None while it does not.
+
+        Where nobody is answered for `timeout` seconds, all who wait are told that it is `unreachable`.
+        """
         self._name = name
         self._source = source
         self._producer = f"engine {os.urandom(8).hex()}"
         self._coordinator = coordinator
         self._secrets = secrets
         self._limits = limits
+        self._timeout = timeout
+        self._unreachable = unreachable
+        self._settled = 0  # letters, so far
+        self.is_away = True  # no member takes letters just now
         self._random = Random(os.urandom(8))
         self.refusal: Callable[[], Exception] | None = None  # why nothing new is taken; what waits still is
         self.failure: Callable[[], Exception] | None = None  # why nothing is taken any more
@@ -101,6 +113,23 @@ class FrontLine:
 
     async def run(self) -> None:
         """Carry letters until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._timeout is not None:
+                nursery.start_soon(self._watch, self._timeout)
+            await self._keep_carrying()
+
+    async def _watch(self, patience: float) -> None:
+        """Tell who waits that it is in vain. A fate that comes later is nobody's; with the same id it can be had."""
+        settled, since = self._settled, trio.current_time()
+        while True:
+            await trio.sleep(min(patience / LOOKS, LOOK_SECONDS_MAX))
+            if self.is_empty or settled != self._settled:
+                settled, since = self._settled, trio.current_time()
+            elif trio.current_time() - since >= patience:
+                left, self._sent = [*self._sent.values(), *take_all(self._waiting)], {}
+                settle([(letter, self._unreachable()) for letter in left])
+
+    async def _keep_carrying(self) -> None:
         pause = self._limits.retry_seconds_min
         while True:
             try:
@@ -149,10 +178,14 @@ class FrontLine:
         )
         for ticket, letter in self._sent.items():
             self._post(outbox, [(ticket, letter)])
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feed, outbox)
-            await connection.run()
-            nursery.cancel_scope.cancel()
+        self.is_away = False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._feed, outbox)
+                await connection.run()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.is_away = True
 
     async def _feed(self, outbox: Outbox) -> None:
         while True:
@@ -186,6 +219,7 @@ class FrontLine:
                 is_here = False
                 continue
             letter = self._sent.pop(outcome.ticket, None)
+            self._settled += 1
             if letter is not None:
                 settled.append((letter, _result(outcome)))
         settle(settled)

@@ -36,9 +36,6 @@ class Intake(Protocol):
     def ask(self, records_max: int) -> SourceRead | None:
         """Return the next records, or None: they will be posted once there are any."""
 
-    def waiting(self) -> bool:
-        """Return whether records lie here that were not asked for yet."""
-
     def close(self) -> None:
         """Let go of the partition."""
 
@@ -67,9 +64,6 @@ class FiniteIntake:
         raw = raws[0] if len(raws) == 1 else b"".join(raws)
         return SourceRead(now(), self._partition, raw, count, self._reader.offset_after(self._given), ended)
 
-    def waiting(self) -> bool:
-        return False
-
     def close(self) -> None:
         self._reader.close()
 
@@ -86,9 +80,6 @@ class ThreadedIntake:
 
     def ask(self, records_max: int) -> None:
         self._asked.put(records_max)
-
-    def waiting(self) -> bool:
-        return False
 
     def close(self) -> None:
         self._asked.put(None)
@@ -125,9 +116,6 @@ class LiveIntake:
                 return self._take(records_max)
             self._asked = records_max
             return None
-
-    def waiting(self) -> bool:
-        return bool(self._blocks)
 
     def close(self) -> None:
         with self._changed:
@@ -204,9 +192,6 @@ class SentIntake:
     def heard(self) -> SourceRead | None:
         """Something has arrived."""
         return self.ask(self._wanted) if self._wanted else None
-
-    def waiting(self) -> bool:
-        return bool(self._mailbox.waiting)
 
     def close(self) -> None:
         """What was taken and is not logged is given to the next life."""

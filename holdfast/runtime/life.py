@@ -221,7 +221,6 @@ class Life:
             and not self._happened
             and self.inbox.empty()
             and self._log_writer.idle
-            and not any(intake.waiting() for intake in self._intakes.values())
         )
         if not alone:
             self._log_writer.append(epochs)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from holdfast.core.application import Application
 from holdfast.core.errors import EngineStoppedError, UsageError
@@ -14,6 +15,9 @@ from holdfast.runtime.engine_thread import EngineThread, Options
 from holdfast.runtime.mailbox import Letter
 from holdfast.runtime.rehearsal import rehearsal
 from holdfast.worker.settings import Settings
+
+# Of a checkpoint at a time: while they are encoded, some milliseconds at most, callers wait.
+ROWS_PER_SLICE: Final = 500
 
 
 class Session(Callers):
@@ -25,10 +29,15 @@ class Session(Callers):
         self.lead_to(self.desk.mailboxes)
         self.desk.lanes = self.lanes
         rehearsed = rehearsal()
+        settings = Settings(entities_in_memory=app.entities_in_memory)
+        if len(self.sources) == len(app.sources):
+            # The interpreter is shared with the callers: a commit beside the work would wait for it again and again,
+            # and so would they. One after the other is less to do, and takes whoever has asked meanwhile at once.
+            settings = replace(settings, epochs_in_flight=1, rows_per_slice=ROWS_PER_SLICE)
         options = Options(
             data,
             accept_code,
-            settings=rehearsed.settings(Settings(entities_in_memory=app.entities_in_memory)),
+            settings=rehearsed.settings(settings),
             probe=rehearsed.probe,
             on_ready=lambda: self.ready.happen(None),
             desk=self.desk,

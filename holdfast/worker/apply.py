@@ -227,7 +227,9 @@ class Apply:
         """The records of a chunk, decoded not long before they are needed: then they are still in the cache."""
         raw, start, count = chunk.raw, 0, 0
         while start < len(raw):
-            end = self.pipeline.cut(chunk.partition, raw, start, DECODED_AT_ONCE)
+            end = len(raw)
+            if end - start > DECODED_AT_ONCE:  # finding an end means to look at every record
+                end = self.pipeline.cut(chunk.partition, raw, start, DECODED_AT_ONCE)
             records = self.pipeline.decode(chunk.partition, raw[start:end])
             start = end
             count += len(records)

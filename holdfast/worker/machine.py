@@ -219,9 +219,10 @@ class Worker:
         effects = self._close_epochs()
         if isinstance(event, events.Ticked | events.RowsLoaded):
             effects += self._apply_epoch()
-        if self.finished:
-            return effects
-        effects += self._close_epochs() + self._checkpoint()
+            if self.finished:
+                return effects
+            effects += self._close_epochs()
+        effects += self._checkpoint()
         effects += self._end()
         if not self.finished:
             effects += self._set_wake(event)
@@ -242,13 +243,10 @@ class Worker:
             elif self._alarm_is_due():
                 epoch = self.intake.cut(self.now, alarm=True)
             else:
-                break
+                return [*effects, *self.intake.ask()]
             self.logged.append(epoch)
             self.telling.logged(epoch.number, epoch.chunks)
             effects.append(AppendLog(epoch))
-            effects += self.intake.ask() if self._may_close() else []
-        if self._may_close():
-            effects += self.intake.ask()
         return effects
 
     def _may_close(self) -> bool:
@@ -331,7 +329,9 @@ class Worker:
         effects: list[Effect] = []
         if self.checkpoints.phase is Phase.WRITING:
             # Nothing waits for this worker while no epoch is in flight: then a checkpoint may take its time at once.
-            effects += self.checkpoints.slice(all_of_it=not self.logged or self.stopped is not None)
+            # With live sources something may come, and then it is to wait for one slice and no more.
+            waited_for = bool(self.logged) or (self.plan.live and not self._is_ending())
+            effects += self.checkpoints.slice(all_of_it=not waited_for)
         elif self.work.under_way is None and not self._is_ending():
             effects += self._begin_checkpoint_if_due()
         return effects

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ CLIENTS, ASKS = 4, 60
 KILLS = 3
 GONE_SECONDS = 2.0  # within which the processes of a killed service have ended
 PATIENCE_SECONDS = 120.0
+UNLUCKY = r"step 'pay' failed at source 'payments', partition '0', offset 1, key 'ann': ValueError: unlucky"
 
 
 def is_there(pid: int) -> bool:
@@ -140,10 +142,11 @@ def test_a_function_that_raises_stops_the_cluster_and_the_engine(tmp_path: Path)
     def live() -> None:
         with hf.Engine(front.strict, data=tmp_path / "data", workers=2) as engine:
             assert engine.ask("payments", ("ann", 1)) == [(1, 1)]
-            with pytest.raises(hf.EngineStoppedError):
+            with pytest.raises(hf.EngineStoppedError, match=f"stopped: {UNLUCKY}") as stopped:
                 engine.ask("payments", ("ann", 13))
+            assert isinstance(stopped.value.__cause__, ProcessingError)
 
-    with pytest.raises(ProcessingError, match="code 3"):
+    with pytest.raises(ProcessingError, match=f"^{UNLUCKY}"):
         live()
 
 
@@ -163,8 +166,14 @@ def test_an_entry_that_is_cancelled_leaves_the_directory_to_the_next(tmp_path: P
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster that a command runs; its coordinator's address."""
-    data = tmp_path_factory.mktemp("joined") / "data"
-    command = [sys.executable, "-m", "holdfast", "run", "tests.kills.front:app", "--workers", "2", "--data", str(data)]
+    with running("app", tmp_path_factory.mktemp("joined") / "data") as address:
+        yield address
+
+
+@contextmanager
+def running(name: str, data: Path) -> Iterator[str]:
+    app = f"tests.kills.front:{name}"
+    command = [sys.executable, "-m", "holdfast", "run", app, "--workers", "2", "--data", str(data)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + PATIENCE_SECONDS
@@ -191,6 +200,29 @@ def test_engines_join_a_cluster_that_runs_and_leave_it_running(cluster: str) -> 
     assert trio.run(ask_twice, "trio") == [[(2, 12)], [(2, 12)]]
     with hf.Engine(front.app, coordinator=cluster) as engine:
         assert engine.ask("payments", ("asyncio", 1)) == [(3, 13)]
+
+
+def test_who_has_joined_a_cluster_is_told_what_stopped_it(tmp_path: Path) -> None:
+    def live(coordinator: str) -> None:
+        with hf.Engine(front.strict, coordinator=coordinator) as engine:
+            assert engine.ask("payments", ("ann", 1)) == [(1, 1)]
+            with pytest.raises(hf.EngineStoppedError, match=UNLUCKY):
+                engine.ask("payments", ("ann", 13))
+
+    with running("strict", tmp_path / "data") as address, pytest.raises(ProcessingError, match=f"^{UNLUCKY}"):
+        live(address)
+
+
+def test_a_cluster_that_does_not_come_back_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    with running("app", tmp_path / "data") as address:
+        engine = hf.Engine(front.app, coordinator=address, timeout=1)
+        calls = engine.open()
+        assert calls.ask("payments", ("ann", 1), id=("till", 1)) == [(1, 1)]
+
+    for call in (lambda: calls.ask("payments", ("ann", 1), id=("till", 2)), lambda: calls.query("pay", "ann")):
+        with pytest.raises(hf.UnreachableError, match=f"the cluster at {address} has answered nobody for 1 s"):
+            call()
+    engine.close()
 
 
 def test_a_cluster_of_another_application_is_refused(cluster: str) -> None:

@@ -10,15 +10,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 import holdfast as hf
 from holdfast.connectors.send import Send
 from holdfast.core.connector import Sent as SentRecord
-from holdfast.core.errors import FrameError, UsageError
+from holdfast.core.errors import FrameError, UnreachableError, UsageError
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime import whereabouts
+from holdfast.runtime.front_line import FrontLine
+from holdfast.runtime.mailbox import Letter
 from holdfast.runtime.transport.letters import (
     Fate,
     Outcome,
@@ -28,6 +32,7 @@ from holdfast.runtime.transport.letters import (
     unpack_letters,
     unpack_outcomes,
 )
+from holdfast.runtime.transport.limits import Limits
 from tests.kills import front
 
 naturals = st.integers(0, 2**63 - 1)
@@ -88,6 +93,46 @@ def test_bytes_that_would_spoil_the_log_are_no_record(raw: bytes) -> None:
     source.bind(TypeRegistry())
 
     assert not source.is_record(raw)
+
+
+class Heard:
+    """A front that keeps what its callers are told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def wake(self, settled: list[tuple[Letter, Any]]) -> None:
+        self.told += [(letter.payload, str(result)) for letter, result in settled]
+
+
+def test_letters_wait_for_a_member_as_long_as_they_may_and_no_longer() -> None:
+    async def main() -> list[Any]:
+        callers = Heard()
+        line = FrontLine(
+            *("words", Send(), lambda: None, (), Limits()), timeout=60.0, unreachable=lambda: UnreachableError("gone")
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(line.run)
+            line.put(Letter(b"first", callers, asks=True))
+            await trio.sleep(55)
+            assert callers.told == []
+            await trio.sleep(10)
+            assert callers.told == [(b"first", "gone")]
+            assert line.is_empty
+            line.put(Letter(b"second", callers, asks=False))
+            await trio.sleep(55)
+            assert len(callers.told) == 1
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+        return callers.told
+
+    assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))[1:] == [(b"second", "gone")]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "5", True])
+def test_a_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(UsageError, match="timeout"):
+        hf.Engine(front.app, coordinator="127.0.0.1:1", timeout=timeout)
 
 
 def test_an_application_is_found_where_a_module_has_it() -> None:

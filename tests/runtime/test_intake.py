@@ -77,13 +77,13 @@ def test_a_live_source_reads_ahead_only_so_far_and_gives_everything_in_order() -
         ended = read.ended
 
     assert b"".join(raws) == b"".join(b"%d\n" % number for number in range(1, 3 * READ_AHEAD_RECORDS_MAX + 1))
-    assert not intake.waiting()
+    assert not intake._blocks
 
 
 def test_a_live_source_that_waits_for_room_ends_when_it_is_closed() -> None:
     reader = Ones(10 * READ_AHEAD_RECORDS_MAX)
     intake = LiveIntake(0, "p", reader, queue.SimpleQueue[Any]().put)
-    while not intake.waiting():
+    while not intake._blocks:
         pass
 
     intake.close()

@@ -247,6 +247,23 @@ def test_live_records_wait_for_the_commit_under_way() -> None:
     assert [[chunk.count for chunk in epoch.chunks] for epoch in bench.epochs()] == [[3], [5]]
 
 
+def test_what_comes_from_live_sources_waits_for_one_slice_of_a_checkpoint_and_no_more() -> None:
+    settings = replace(KIND, checkpoint_ms=16, rows_per_slice=2)
+    bench = begun(build({"a": RECORDS, "b": RECORDS}, live=True), settings=settings)
+    bench.read(0, 20)
+    bench.synced()
+    bench.now += 100
+    bench.tick()
+    bench.delivered()
+
+    bench.tick()
+
+    assert len(bench.of(do.TakeToken)) == 1
+    assert bench.entities() == 7
+    assert bench.worker.checkpoints.has_slices
+    assert bench.worker.busy
+
+
 def test_a_due_timer_alone_opens_an_epoch() -> None:
     bench = begun(with_alarms())
     bench.read(0, 1)
