@@ -7,6 +7,7 @@ Not here: how it came about (dialer, listener), and what a message means (peers,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -102,18 +103,34 @@ class Connection:
                 self._reading, self._heard = True, trio.current_time()
 
     async def _write(self, first: Sequence[Message]) -> None:
-        messages = list(first)
-        while True:
-            messages = messages or self._outbox.take(WRITE_BYTES)
-            if not messages:
-                with trio.move_on_after(self._limits.beat_seconds) as waiting:
-                    await self._bell.wait()
-                if not waiting.cancelled_caught:
-                    continue
-                messages = [(BEAT, b"")]
-            for pieces in joined([p for channel, message in messages for p in self._writer.frames(channel, message)]):
-                await self._stream.send_all(pieces)
-            messages = []
+        await self._send(first)
+        self._outbox.connect(self._send_now)
+        try:
+            while True:
+                await trio.lowlevel.checkpoint_if_cancelled()  # what is put now is another connection's
+                if rest := self._outbox.take_rest():
+                    await self._stream.send_all(rest)
+                elif messages := self._outbox.take(WRITE_BYTES):
+                    await self._send(messages)
+                else:
+                    with trio.move_on_after(self._limits.beat_seconds) as waiting:
+                        await self._bell.wait()
+                    if waiting.cancelled_caught:
+                        self._outbox.put(BEAT, b"")
+        finally:
+            self._outbox.disconnect(self._send_now)  # before the stream is closed, and its number perhaps another's
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        for pieces in joined([p for channel, message in messages for p in self._writer.frames(channel, message)]):
+            await self._stream.send_all(pieces)
+
+    def _send_now(self, channel: int, message: bytes) -> bytes:
+        """Send as much as there is room for, without waiting; on whatever thread, while the writer rests."""
+        framed = b"".join(self._writer.frames(channel, message))
+        try:
+            return framed[os.write(self._stream.socket.fileno(), framed) :]
+        except OSError:  # no room; or it is broken: the writer will meet that again, and say so
+            return framed
 
     async def _watch(self) -> None:
         """Notice silence, and an outbox that does not empty."""

@@ -3,14 +3,17 @@
 Whatever is lost here is said again, so that nothing needs to be told when the connection breaks: it is made again,
 begins with the registration, and goes on with the newest status. Invariant: an order is passed on only from the
 coordinator of the cluster that was joined first.
+A status that only says how far a worker has got may wait for a moment, because the next one says more.
 Threads: `send` belongs to the engine, everything else to trio.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any, Final
 
 import trio
 
@@ -30,6 +33,9 @@ from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role
 from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.outbox import Outbox
+
+NUMBERS: Final[dict[str, Any]] = {"number": 0, "sealed": 0, "closed": 0, "applied": 0, "delivered": 0, "changed": False}
+NUMBERS_SECONDS: Final = 0.02
 
 
 class CoordinatorLine:
@@ -70,10 +76,32 @@ class CoordinatorLine:
         self._bell = Bell(trio.lowlevel.current_trio_token())
         self._outbox = Outbox(self._bell.ring)
         self._told = ""
+        self._lock = threading.Lock()  # of what follows
+        self._said: Status | None = None  # the last one that was more than numbers, on this connection
+        self._waiting: Status | None = None
+        self._late = Bell(trio.lowlevel.current_trio_token())
 
     def send(self, status: Status) -> None:
         """Tell the coordinator, in place of what has not left yet. Any thread may call it."""
-        self._outbox.put_latest(STATUS, pack_status(status))
+        news = replace(status, **NUMBERS)
+        with self._lock:
+            was_waiting = self._waiting is not None
+            if news == self._said:
+                self._waiting = status
+            else:
+                self._said, self._waiting = news, None
+                self._outbox.put_latest(STATUS, pack_status(status))
+        if self._waiting is not None and not was_waiting:
+            self._late.ring()
+
+    async def _tell_later(self) -> None:
+        while True:
+            await self._late.wait()
+            await trio.sleep(NUMBERS_SECONDS)
+            with self._lock:
+                status, self._waiting = self._waiting, None
+                if status is not None:
+                    self._outbox.put_latest(STATUS, pack_status(status))
 
     def observe(self, packed: bytes) -> None:
         """Tell it numbers for people, in place of what has not left yet. Any thread may call it."""
@@ -85,15 +113,17 @@ class CoordinatorLine:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        await keep_calling(
-            self._called,
-            lambda: self._own,
-            self._secrets,
-            self._limits,
-            self._random,
-            live=self._live,
-            on_lost=self._lose,
-        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell_later)
+            await keep_calling(
+                self._called,
+                lambda: self._own,
+                self._secrets,
+                self._limits,
+                self._random,
+                live=self._live,
+                on_lost=self._lose,
+            )
 
     async def _live(self, stream: trio.SocketStream, session: Session) -> str:
         if self._own.cluster == UNKNOWN_CLUSTER:
@@ -101,6 +131,8 @@ class CoordinatorLine:
         if self._told:
             self._report(Notice(f"the coordinator at {self._called.address} is there again", "coordinator-restored"))
             self._told = ""
+        with self._lock:
+            self._said = None  # on another connection
         self._on_joined(session.peer.cluster)
         connection = Connection(
             stream,

@@ -208,6 +208,7 @@ class Peers:
         if link.calling is not None:
             link.calling.cancel()
         link.calling = link.connection = None
+        link.outbox.disconnect()
         link.outbox.clear()
         link.told = ""
         self._post(LinkLost(now(), node))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from random import Random
 
-from holdfast.runtime.transport.outbox import Outbox
+import pytest
+
+from holdfast.runtime.transport.outbox import SHORT_BYTES_MAX, Outbox
 
 
 def test_messages_leave_in_order_and_in_bounded_batches() -> None:
@@ -66,3 +69,109 @@ def test_no_message_is_lost_between_threads() -> None:
 
     for name in (1, 2):
         assert [int(message) for channel, message in found if channel == name] == list(range(2000))
+
+
+class Socket:
+    """A socket with room for so many bytes, and all that went into it."""
+
+    def __init__(self, room: int = 1 << 40) -> None:
+        self.room = room
+        self.sent = b""
+
+    def send_now(self, channel: int, message: bytes) -> bytes:
+        framed = b"%d:%s;" % (channel, message)
+        self.sent += framed[: self.room]
+        return framed[self.room :]
+
+
+def test_a_message_is_sent_at_once_while_nothing_waits() -> None:
+    rings: list[None] = []
+    outbox, socket = Outbox(lambda: rings.append(None)), Socket()
+    outbox.connect(socket.send_now)
+
+    assert outbox.put(1, b"a") == 0
+    outbox.put_latest(2, b"b")
+
+    assert socket.sent == b"1:a;2:b;"
+    assert outbox.take(100) == []
+    assert (rings, outbox.taken) == ([], 2)
+
+
+def test_nothing_overtakes_what_the_writer_has_taken() -> None:
+    outbox, socket = Outbox(lambda: None), Socket()
+    outbox.put(1, b"before there was a writer")
+    outbox.connect(socket.send_now)
+    outbox.put(1, b"a")
+    assert outbox.take(1) == [(1, b"before there was a writer")]
+    assert outbox.take(1) == [(1, b"a")]
+
+    outbox.put(1, b"b")  # the writer still sends what it took
+    assert socket.sent == b""
+    assert outbox.take(1) == [(1, b"b")]
+    assert outbox.take(1) == []
+    outbox.put(1, b"c")
+
+    assert socket.sent == b"1:c;"
+
+
+def test_what_there_was_no_room_for_goes_before_anything_else() -> None:
+    rings: list[None] = []
+    outbox, socket = Outbox(lambda: rings.append(None)), Socket(room=3)
+    outbox.connect(socket.send_now)
+    outbox.put(1, b"abc")
+    outbox.put(2, b"d")
+
+    assert rings
+    assert outbox.take(100) == [], "the rest goes first"
+    assert outbox.take_rest() == b"bc;"
+    assert socket.sent == b"1:a"
+    assert outbox.take_rest() == b""
+    assert outbox.take(100) == [(2, b"d")]
+
+
+def test_large_messages_are_the_writers() -> None:
+    outbox, socket = Outbox(lambda: None), Socket()
+    outbox.connect(socket.send_now)
+    outbox.put(1, bytes(SHORT_BYTES_MAX + 1))
+
+    assert socket.sent == b""
+    assert outbox.bytes_waiting == SHORT_BYTES_MAX + 1
+
+
+def test_nothing_is_sent_once_the_writer_has_ended() -> None:
+    outbox, socket = Outbox(lambda: None), Socket(room=1)
+    outbox.connect(socket.send_now)
+    outbox.put(1, b"a")
+    outbox.disconnect(Socket().send_now)  # of a writer that was there before: it ends late
+    assert outbox.take_rest() == b":a;"
+    assert outbox.take(100) == []
+    outbox.put(1, b"b")
+    outbox.disconnect(socket.send_now)
+    outbox.put(1, b"c")
+
+    assert socket.sent == b"11"
+    assert outbox.take_rest() == b"", "a part of a message means nothing on another connection"
+    assert outbox.take(100) == [(1, b"c")]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_arrive_in_order_whoever_sends_and_however_little_room_there_is(seed: int) -> None:
+    random = Random(seed)
+    outbox, socket = Outbox(lambda: None), Socket()
+    outbox.connect(socket.send_now)
+    taken: list[bytes] = []
+    for number in range(200):
+        socket.room = random.choice([0, 1, 5, 1 << 40])
+        outbox.put(1, b"%d" % number)
+        if random.random() < 0.4:  # the writer is between two steps: it sends what it took, and takes more
+            socket.sent += b"".join(taken)
+            if rest := outbox.take_rest():
+                taken = [rest]
+            else:
+                taken = [b"1:%s;" % message for _, message in outbox.take(random.choice([1, 100]))]
+    while taken:
+        socket.sent += b"".join(taken)
+        rest = outbox.take_rest()
+        taken = [rest] if rest else [b"1:%s;" % message for _, message in outbox.take(100)]
+
+    assert socket.sent == b"".join(b"1:%d;" % number for number in range(200))

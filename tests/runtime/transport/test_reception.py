@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from holdfast.core.errors import UsageError
 from holdfast.recovery.messages import Ask, Order, Phase, Restart, Status
@@ -16,7 +18,7 @@ from holdfast.recovery.wire import pack_status
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.book import Entry, Registration, pack_registration
 from holdfast.runtime.transport.channels import REGISTRATION, STATUS
-from holdfast.runtime.transport.coordinator_line import CoordinatorLine
+from holdfast.runtime.transport.coordinator_line import NUMBERS_SECONDS, CoordinatorLine
 from holdfast.runtime.transport.dialer import Called, call
 from holdfast.runtime.transport.framing import FrameWriter
 from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role
@@ -97,6 +99,43 @@ def joined(nursery: trio.Nursery, name: str, address: Address, **options: Any) -
     return worker
 
 
+def test_a_status_of_mere_numbers_waits_a_moment_and_only_the_last_of_them_is_told() -> None:
+    async def check() -> None:
+        async with coordinator() as (c, nursery):
+            a = joined(nursery, "a", c.address)
+            await until(lambda: a.clusters)
+            told = replace(a.status(1), phase=Phase.RUN, caught_up=True)
+            a.line.send(told)
+            for number in range(2, 50):
+                a.line.send(replace(told, number=number, sealed=number, applied=number))
+            last = replace(told, number=50, sealed=50, applied=50)
+            a.line.send(last)
+            await until(lambda: c.statuses[-1:] == [last])
+            assert c.statuses[0] == told
+            assert len(c.statuses) <= 4
+
+    run(check)
+
+
+def test_a_status_with_news_is_told_at_once_and_none_before_it_comes_after_it() -> None:
+    async def check() -> None:
+        async with coordinator() as (c, nursery):
+            a = joined(nursery, "a", c.address)
+            await until(lambda: a.clusters)
+            numbers = range(0, 400, 2)
+            for number in numbers:  # numbers alone and news take turns
+                a.line.send(replace(a.status(number + 1), closed=number))
+                a.line.send(replace(a.status(number + 2), prepared=number))
+                await trio.lowlevel.checkpoint()
+            await until(lambda: c.statuses[-1:] == [replace(a.status(400), prepared=398)])
+            await trio.sleep(2 * NUMBERS_SECONDS)
+            heard = [status.number for status in c.statuses]
+            assert heard == sorted(heard)
+            assert heard[-1] == 400
+
+    run(check)
+
+
 def test_a_worker_joins_is_heard_and_told() -> None:
     async def check() -> None:
         async with coordinator() as (c, nursery):
@@ -159,8 +198,8 @@ def test_only_the_newest_status_and_order_wait_while_the_connection_is_down() ->
                 a.line.send(a.status(number))
             c.reception.tell(a.node, Order(1, 1, Restart()))
             between.held = False
-            await until(lambda: len(c.statuses) == 2)
-            assert c.statuses == [a.status(1), a.status(4)]
+            await until(lambda: c.statuses[-1] == a.status(4))
+            assert a.status(3) not in c.statuses
             assert a.orders == [], "a worker that is gone is told again by whoever decides"
             assert len(a.clusters) >= 2
 
