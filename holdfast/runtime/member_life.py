@@ -189,8 +189,8 @@ class MemberLife:
     # --- events
 
     def _next_event(self) -> Any:
-        while not self._happened:
-            event = self._take()
+        while True:
+            event = self._happened.popleft() if self._happened else self._take()
             if isinstance(event, SourceFailed):
                 raise event.error
             if isinstance(event, BaseException):
@@ -200,7 +200,6 @@ class MemberLife:
             for intake in self._intakes.values():
                 if isinstance(intake, SentIntake):
                     self._happen(intake.heard())
-        return self._happened.popleft()
 
     def _take(self) -> Any:
         if self.member.busy or self.member.has_worked:
@@ -236,11 +235,12 @@ class MemberLife:
 
     def _quiesce(self, order: cluster_effects.Quiesce) -> None:
         """Let what was ordered end, close the edges, then look at what the disk holds."""
+        # The others wait for the report: what a checkpoint lacks is done by the next one. No sink is closed while the
+        # state's thread syncs it.
+        self._state_writer.close(hurried=True)
         self._close_edges()
         self._life += 1
-        # The others wait for the report: what a checkpoint lacks is done by the next one.
         self._log_writer.close(hurried=True)
-        self._state_writer.close(hurried=True)
         self._drop_answers()
         self._log_writer = MemberLogWriter(self._log, self.inbox.put)
         self._state_writer = self._state_writer.renewed()

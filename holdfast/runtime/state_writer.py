@@ -59,6 +59,8 @@ class StateWriter:
 
         def job() -> None:
             for sync in syncs:
+                if self._hurried:
+                    return
                 sync()
             self._post(SinksSynced(now(), checkpoint))
 
