@@ -66,6 +66,11 @@ class StateWriter:
 
         self._hand_out(job)
 
+    def let_go(self, releases: Sequence[Callable[[], None]]) -> None:
+        """Have sinks let go, behind the syncs that were ordered."""
+        for release in releases:
+            self._hand_out(release)
+
     def prepare(self, checkpoint: int, record: bytes) -> None:
         """Make durable that all chunks of the checkpoint are staged."""
 

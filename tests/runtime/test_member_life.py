@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,17 +13,19 @@ import pytest
 import holdfast as hf
 from holdfast.core.errors import SinkError
 from holdfast.core.types import TypeRegistry
+from holdfast.recovery.messages import Order, Restart
 from holdfast.runtime import member_life
 from holdfast.runtime.clients import Clients
 from holdfast.runtime.member_life import IDLE_SECONDS, TICK_SECONDS, MemberLife
 from holdfast.runtime.points import Probe
 from holdfast.runtime.state_writer import StateWriter
+from holdfast.runtime.stranded import LineLost
 from holdfast.storage.memory import MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.memory_partition_log import MemoryPartitionLog
 from holdfast.worker import effects, events
 from holdfast.worker.cluster_effects import Quiesce
-from holdfast.worker.cluster_events import Booted, Quiet
+from holdfast.worker.cluster_events import Booted, LineMade, LinkLost, Ordered, Quiet
 
 SECONDS_MAX = 60
 
@@ -60,13 +63,22 @@ class SyncedSink:
         self.gate = gate
         self.error = error
         self.syncing = threading.Event()
-        self.closed = False
+        self.end = threading.Event()
+        self.is_written = False
+
+    @property
+    def closed(self) -> bool:
+        return self.end.is_set()
 
     def paths(self) -> list[str]:
         return []
 
     def open(self, token: object, number: int, *, owned: bool) -> SyncedSink:
         return self
+
+    def write(self, first: int, payload: object, count: int) -> None:
+        assert not self.closed
+        self.is_written = True
 
     def sync(self) -> None:
         self.syncing.set()
@@ -76,7 +88,7 @@ class SyncedSink:
             raise self.error
 
     def close(self) -> None:
-        self.closed = True
+        self.end.set()
 
 
 class Fenced(Script):
@@ -171,3 +183,55 @@ def test_a_sync_that_fails_while_everything_comes_to_rest_ends_the_process(gate:
     with pytest.raises(SinkError):
         own.run()
     own.close()
+
+
+class Cut(Script):
+    """A machine at work that loses what it is told it has lost, and ends when somebody says so."""
+
+    def __init__(self, awaited: SyncedSink | None) -> None:
+        """It waits for the end of `awaited` before it writes."""
+        super().__init__()
+        self.awaited = awaited
+        self.busy = self.has_worked = False
+        self.running: Any = None
+
+    def handle(self, event: Any) -> list[Any]:
+        match event:
+            case Booted():
+                self.running = SimpleNamespace(links=SimpleNamespace(lost=()))
+                return [effects.OpenSink(0, None, 0)]
+            case LinkLost(node=node):
+                self.running.links.lost = (node,)
+            case Ordered():
+                assert self.awaited is None or self.awaited.end.wait(SECONDS_MAX)
+                return [effects.Deliver(0, 1, 1, 1, (b"late",)), effects.Finish(None, ended=True)]
+        return []
+
+
+LOSSES = [LineMade(0), LineLost(), LinkLost(0, "peer")]
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_let_go"),
+    [
+        (LOSSES, True),
+        ([LOSSES[0], LOSSES[2], LOSSES[1]], True),
+        (LOSSES[:2], False),
+        ([LOSSES[0], LOSSES[2]], False),
+        ([LOSSES[1], LOSSES[0], LOSSES[2]], False),
+    ],
+)
+def test_who_hears_of_nobody_lets_go_of_its_sinks(losses: list[Any], is_let_go: bool) -> None:
+    gate = threading.Event()
+    gate.set()
+    sink = SyncedSink(gate)
+    own = life(Cut(sink if is_let_go else None), sinks=[sink])
+    for event in (*losses, Ordered(0, Order(1, 1, Restart()))):
+        own.inbox.put(event)
+
+    own.run()
+    own.close()
+
+    assert sink.closed
+    assert sink.is_written is not is_let_go
+    assert sink.syncing.is_set() is is_let_go
