@@ -89,14 +89,14 @@ class SQLiteSink:
             raise UsageError(f"table {self._rows.table!r} of database {self._path!r}: {error}") from error
 
     def write(self, partition: str, first_number: int, outputs: Sequence[tuple[Any, ...]], /) -> None:
-        """The rows and their number, both or neither."""
+        """The rows and their number, both or neither; those that are there already are left out."""
         assert self._connection is not None
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                self._move_number(first_number, len(outputs))
-                self._insert_all(first_number, outputs)
+                present = self._present(first_number - 1)
+                self._insert_all(first_number + present, outputs[present:])
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -105,17 +105,22 @@ class SQLiteSink:
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
-    def _move_number(self, first_number: int, count: int) -> None:
+    def _present(self, before: int) -> int:
+        """How many outputs there are behind those: a process that was given up for dead may have written them."""
         assert self._connection is not None
-        moved = self._connection.execute(
-            f"UPDATE {NUMBERS} SET number = number + ? WHERE sink = ? AND owner = ? AND number = ?",
-            (count, self._rows.name, self._owner, first_number - 1),
-        )
-        if moved.rowcount != 1:
+        select = f"SELECT number FROM {NUMBERS} WHERE sink = ? AND owner = ?"
+        found = self._connection.execute(select, (self._rows.name, self._owner)).fetchone()
+        if found is None:
             raise SinkError(f"{self._place}: somebody else writes outputs of sink {self._rows.name!r}")
+        number = int(found[0])
+        if number < before:
+            raise SinkError(f"{self._place} has {number} outputs; {before} were written")
+        return number - before
 
     def _insert_all(self, first_number: int, outputs: Sequence[tuple[Any, ...]]) -> None:
         assert self._connection is not None
+        update = f"UPDATE {NUMBERS} SET number = number + ? WHERE sink = ?"
+        self._connection.execute(update, (len(outputs), self._rows.name))
         for number, row in enumerate(outputs, first_number):
             try:
                 self._connection.execute(self._insert, row)

@@ -33,6 +33,7 @@ from holdfast.runtime.points import Probe
 from holdfast.runtime.query import Question, Reply, Waiting
 from holdfast.runtime.reopening import LostDelivery, boot_id, reopen
 from holdfast.runtime.state_writer import StateWriter
+from holdfast.runtime.stranded import LineLost, ReleasedDelivery
 from holdfast.storage.partition_log import PartitionLog
 from holdfast.storage.state import State
 from holdfast.worker import cluster_effects, cluster_events, effects, events
@@ -53,7 +54,7 @@ class Asked:
 
 # What waits in the inbox and is no answer to an order.
 STAYING = (
-    *(BaseException, SourceFailed, Asked),
+    *(BaseException, SourceFailed, Asked, LineLost),
     *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost, cluster_events.LineMade),
 )
 
@@ -114,6 +115,7 @@ class MemberLife:
         self._happened: deque[Any] = deque()  # events that came about here; handled before the inbox
         self._held_back: list[effects.ReadSource] = []
         self._life = 0  # answers of sources and sinks that were opened before the last Quiesce are void
+        self._has_line = False  # to the coordinator
         self._end: effects.Finish | cluster_effects.Restart | None = None
         self._carry_out: dict[type, Callable[[Any], None]] = {
             cluster_effects.SendPeer: self._send,
@@ -152,11 +154,18 @@ class MemberLife:
                 self._questions.hear(event.question, event.reply, self.member.running)
                 self._questions.serve(self.member.running)
                 continue
+            if isinstance(event, LineLost):
+                self._has_line = False
+                self._let_go_where_stranded()
+                continue
             if isinstance(event, cluster_events.Ordered):
                 self._note_stop(event.order.order)
             for effect in self.member.handle(event):
                 self._carry_out_one(effect)
             self._handled(event)
+            if isinstance(event, cluster_events.LinkLost | cluster_events.LineMade):
+                self._has_line |= isinstance(event, cluster_events.LineMade)
+                self._let_go_where_stranded()
             self._read_on()
             self._measure()
             if self._questions:
@@ -168,6 +177,16 @@ class MemberLife:
         awaited, running = self.latencies.next_epoch, self.member.running
         if awaited is not None and running is not None and running.progress.delivered >= awaited:
             self.latencies.delivered(running.progress.delivered)
+
+    def _let_go_where_stranded(self) -> None:
+        """Let go of the sinks where this member neither can go on in its generation nor hears of the next."""
+        running = self.member.running
+        if self._has_line or running is None or not running.links.lost:
+            return
+        held = {n: own for n, own in self._deliveries.items() if not isinstance(own, ReleasedDelivery)}
+        released = {sink: ReleasedDelivery(delivery) for sink, delivery in held.items()}
+        self._deliveries |= released
+        self._state_writer.let_go([delivery.release for delivery in released.values()])
 
     def _note_stop(self, wish: object) -> None:
         if isinstance(wish, Run) and wish.stopping:
@@ -189,8 +208,8 @@ class MemberLife:
     # --- events
 
     def _next_event(self) -> Any:
-        while not self._happened:
-            event = self._take()
+        while True:
+            event = self._happened.popleft() if self._happened else self._take()
             if isinstance(event, SourceFailed):
                 raise event.error
             if isinstance(event, BaseException):
@@ -200,7 +219,6 @@ class MemberLife:
             for intake in self._intakes.values():
                 if isinstance(intake, SentIntake):
                     self._happen(intake.heard())
-        return self._happened.popleft()
 
     def _take(self) -> Any:
         if self.member.busy or self.member.has_worked:
@@ -236,11 +254,12 @@ class MemberLife:
 
     def _quiesce(self, order: cluster_effects.Quiesce) -> None:
         """Let what was ordered end, close the edges, then look at what the disk holds."""
+        # The others wait for the report: what a checkpoint lacks is done by the next one. No sink is closed while the
+        # state's thread syncs it.
+        self._state_writer.close(hurried=True)
         self._close_edges()
         self._life += 1
-        # The others wait for the report: what a checkpoint lacks is done by the next one.
         self._log_writer.close(hurried=True)
-        self._state_writer.close(hurried=True)
         self._drop_answers()
         self._log_writer = MemberLogWriter(self._log, self.inbox.put)
         self._state_writer = self._state_writer.renewed()

@@ -59,10 +59,17 @@ class StateWriter:
 
         def job() -> None:
             for sync in syncs:
+                if self._hurried:
+                    return
                 sync()
             self._post(SinksSynced(now(), checkpoint))
 
         self._hand_out(job)
+
+    def let_go(self, releases: Sequence[Callable[[], None]]) -> None:
+        """Have sinks let go, behind the syncs that were ordered."""
+        for release in releases:
+            self._hand_out(release)
 
     def prepare(self, checkpoint: int, record: bytes) -> None:
         """Make durable that all chunks of the checkpoint are staged."""

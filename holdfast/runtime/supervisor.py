@@ -284,11 +284,24 @@ class Supervisor:
             self._over.set()
 
     async def _wait_for_workers(self) -> None:
-        """The coordinator has ended; workers have heard why, or will not hear any more."""
+        """The coordinator has ended: who was there has heard it from him, and nobody tells the others."""
+        heard = self._heard_the_end()
+        for child in self._children if self.code == 0 else ():
+            if child.process is not None and child.process.pid not in heard:
+                child.process.kill()
         with trio.move_on_after(END_SECONDS if self.code == 0 else 1.0):
             for child in self._children:
                 if child.process is not None:
                     await self._wait(child.process)
+
+    def _heard_the_end(self) -> set[int]:
+        """Process ids of the workers that the coordinator had a connection to at its end."""
+        try:
+            last = json.loads((self._options.data / LAST_STATUS).read_text())
+        except OSError:
+            return set()
+        here = [worker for worker in last["workers"].values() if worker.get("alive") and worker.get("observed")]
+        return {worker["observed"]["process"]["pid"] for worker in here}
 
     async def _find_address(self, coordinator: Child) -> bool:
         """Where the coordinator listens, once it does. There it listens from now on."""

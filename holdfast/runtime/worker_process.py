@@ -36,6 +36,7 @@ from holdfast.runtime.observation import Observer
 from holdfast.runtime.points import Probe
 from holdfast.runtime.query import pack, unpack_question
 from holdfast.runtime.state_writer import HINTS
+from holdfast.runtime.stranded import LineLost
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.book import Entry, Registration
 from holdfast.runtime.transport.coordinator_line import CoordinatorLine
@@ -172,6 +173,7 @@ class WorkerProcess:
                 on_book=self._know,
                 on_refused=self._refused,
                 on_question=self._asked,
+                on_lost=lambda: inbox.put(LineLost()),
                 report=options.report,
                 random=random,
             )

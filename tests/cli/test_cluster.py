@@ -13,6 +13,7 @@ import pytest
 
 from chaos.cluster_kills import children
 from holdfast.chaos.cluster_processes import look
+from holdfast.runtime.supervisor import END_SECONDS
 from tests.cli.command import COUNT, TICKER, append, counted, holdfast, running, wait_for, write, write_lines
 
 CLUSTER = ("--workers", "2", "--backups", "1", "--data", "d")
@@ -54,6 +55,17 @@ def test_a_second_signal_ends_a_cluster_at_once_although_its_coordinator_does_no
         finally:
             with suppress(ProcessLookupError):
                 os.kill(coordinator, signal.SIGKILL)  # stopped, it would keep the pipes of this test open for ever
+
+
+def test_workers_that_have_not_joined_yet_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    waits = 'import sys, time\nif "worker" in sys.argv:\n    time.sleep(600)\n'
+    write(tmp_path, f"{waits}{TICKER}")
+    with running(tmp_path, "run", "app.py", *CLUSTER) as process:
+        wait_for(tmp_path / "d" / "coordinator.address")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=END_SECONDS)
+
+    assert process.returncode == 130
 
 
 def test_a_failing_function_is_one_line_and_once_mended_everything_goes_on(tmp_path: Path) -> None:

@@ -177,15 +177,37 @@ def test_outputs_of_another_data_directory_are_refused_and_nothing_is_written(st
     opened(store, "a stranger", name="second").close()
 
 
-def test_a_process_that_was_given_up_for_dead_writes_nothing_any_more(store: Path) -> None:
+def change(store: Path, statement: str) -> None:
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_what_a_process_writes_that_was_given_up_for_dead_stands_once(store: Path) -> None:
     zombie = opened(store)
     heir = opened(store)
+    zombie.write("0", 1, [("a", 1), ("b", 1)])  # it was stopped in the middle of that
+
     heir.write("0", 1, [("a", 1)])
-    with pytest.raises(SinkError, match="somebody else writes outputs of sink 'counts'"):
-        zombie.write("0", 1, [("b", 1)])
+    heir.write("0", 2, [("b", 1), ("c", 1)])
+    zombie.write("0", 3, [("c", 1)])
+    zombie.write("0", 4, [("d", 1)])
+
     heir.close()
     zombie.close()
-    assert select(store, "SELECT word FROM counts") == [("a",)]
+    assert select(store, "SELECT word FROM counts") == [("a",), ("b",), ("c",), ("d",)]
+    assert select(store, "SELECT number FROM holdfast_sinks") == [(4,)]
+
+
+def test_a_sink_whose_outputs_went_or_became_a_strangers_is_not_written(store: Path) -> None:
+    sink = opened(store)
+    sink.write("0", 1, [("a", 1), ("b", 1)])
+    change(store, "UPDATE holdfast_sinks SET number = 1")
+    with pytest.raises(SinkError, match="has 1 outputs; 2 were written"):
+        sink.write("0", 3, [("c", 1)])
+    change(store, "UPDATE holdfast_sinks SET owner = 'a stranger'")
+    with pytest.raises(SinkError, match="somebody else writes outputs of sink 'counts'"):
+        sink.write("0", 3, [("c", 1)])
+    sink.close()
 
 
 def test_a_table_that_lost_outputs_is_refused(store: Path) -> None:

@@ -1,24 +1,33 @@
-"""A member's shell: when it reads its sources, and how long it waits for something to happen."""
+"""A member's shell: when it reads its sources, how long it waits for something to happen, and how it comes to rest."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 import holdfast as hf
+from holdfast.core.errors import SinkError
 from holdfast.core.types import TypeRegistry
+from holdfast.recovery.messages import Order, Restart
 from holdfast.runtime import member_life
 from holdfast.runtime.clients import Clients
 from holdfast.runtime.member_life import IDLE_SECONDS, TICK_SECONDS, MemberLife
 from holdfast.runtime.points import Probe
+from holdfast.runtime.state_writer import StateWriter
+from holdfast.runtime.stranded import LineLost
 from holdfast.storage.memory import MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.storage.memory_partition_log import MemoryPartitionLog
 from holdfast.worker import effects, events
-from holdfast.worker.cluster_events import Booted
+from holdfast.worker.cluster_effects import Quiesce
+from holdfast.worker.cluster_events import Booted, LineMade, LinkLost, Ordered, Quiet
+
+SECONDS_MAX = 60
 
 
 class Script:
@@ -47,7 +56,58 @@ class Nobody:
         pass
 
 
-def life(script: Any, is_crowded: Callable[[], bool] = lambda: False) -> MemberLife:
+class SyncedSink:
+    """A sink whose sync ends when `gate` is open, and which must not be closed before."""
+
+    def __init__(self, gate: threading.Event, error: Exception | None = None) -> None:
+        self.gate = gate
+        self.error = error
+        self.syncing = threading.Event()
+        self.end = threading.Event()
+        self.is_written = False
+
+    @property
+    def closed(self) -> bool:
+        return self.end.is_set()
+
+    def paths(self) -> list[str]:
+        return []
+
+    def open(self, token: object, number: int, *, owned: bool) -> SyncedSink:
+        return self
+
+    def write(self, first: int, payload: object, count: int) -> None:
+        assert not self.closed
+        self.is_written = True
+
+    def sync(self) -> None:
+        self.syncing.set()
+        assert self.gate.wait(SECONDS_MAX)
+        assert not self.closed, "synced behind its end"
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.end.set()
+
+
+class Fenced(Script):
+    """A machine that is asked to promise while its sinks are being synced."""
+
+    def __init__(self, sinks: list[SyncedSink]) -> None:
+        super().__init__()
+        self.sinks = sinks
+
+    def handle(self, event: Any) -> list[Any]:
+        if isinstance(event, Booted):
+            return [*(effects.OpenSink(n, None, 0) for n in range(len(self.sinks))), effects.SyncSinks(1)]
+        if isinstance(event, Quiet):
+            return [effects.Finish(None, ended=True)]
+        assert self.sinks[0].syncing.wait(SECONDS_MAX)
+        return [Quiesce()]
+
+
+def life(script: Any, is_crowded: Callable[[], bool] = lambda: False, sinks: Sequence[SyncedSink] = ()) -> MemberLife:
     disk, source = MemoryDisk(), hf.sources.Memory(["a"])
     source.bind(TypeRegistry())
     return MemberLife(
@@ -56,7 +116,7 @@ def life(script: Any, is_crowded: Callable[[], bool] = lambda: False) -> MemberL
         log=MemoryPartitionLog(disk),
         state=MemoryState(disk),
         sources=[("source", source, source.partitions()[0])],
-        sinks=[],
+        sinks=cast(Any, list(sinks)),
         clients=cast(Clients, Nobody()),
         registry=TypeRegistry(),
         probe=Probe(),
@@ -89,3 +149,89 @@ def test_the_wait_for_something_to_happen_ends_when_a_timer_is_due(monkeypatch: 
             assert own._patience() == pytest.approx(seconds)
     finally:
         own.close()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Opens when the state's thread is asked to end."""
+    gate = threading.Event()
+    close = StateWriter.close
+
+    def close_all(writer: StateWriter, *, hurried: bool = False) -> None:
+        gate.set()  # only now: whoever has closed the sinks before has closed them under the state's thread
+        close(writer, hurried=hurried)
+
+    monkeypatch.setattr(StateWriter, "close", close_all)
+    return gate
+
+
+def test_a_sink_is_not_closed_while_it_is_synced(gate: threading.Event) -> None:
+    sinks = [SyncedSink(gate), SyncedSink(gate)]
+    own = life(Fenced(sinks), sinks=sinks)
+
+    end = own.run()
+    own.close()
+
+    assert isinstance(end, effects.Finish)
+    assert all(sink.closed for sink in sinks)
+
+
+def test_a_sync_that_fails_while_everything_comes_to_rest_ends_the_process(gate: threading.Event) -> None:
+    sinks = [SyncedSink(gate, SinkError("out.jsonl can't be written"))]
+    own = life(Fenced(sinks), sinks=sinks)
+
+    with pytest.raises(SinkError):
+        own.run()
+    own.close()
+
+
+class Cut(Script):
+    """A machine at work that loses what it is told it has lost, and ends when somebody says so."""
+
+    def __init__(self, awaited: SyncedSink | None) -> None:
+        """It waits for the end of `awaited` before it writes."""
+        super().__init__()
+        self.awaited = awaited
+        self.busy = self.has_worked = False
+        self.running: Any = None
+
+    def handle(self, event: Any) -> list[Any]:
+        match event:
+            case Booted():
+                self.running = SimpleNamespace(links=SimpleNamespace(lost=()))
+                return [effects.OpenSink(0, None, 0)]
+            case LinkLost(node=node):
+                self.running.links.lost = (node,)
+            case Ordered():
+                assert self.awaited is None or self.awaited.end.wait(SECONDS_MAX)
+                return [effects.Deliver(0, 1, 1, 1, (b"late",)), effects.Finish(None, ended=True)]
+        return []
+
+
+LOSSES = [LineMade(0), LineLost(), LinkLost(0, "peer")]
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_let_go"),
+    [
+        (LOSSES, True),
+        ([LOSSES[0], LOSSES[2], LOSSES[1]], True),
+        (LOSSES[:2], False),
+        ([LOSSES[0], LOSSES[2]], False),
+        ([LOSSES[1], LOSSES[0], LOSSES[2]], False),
+    ],
+)
+def test_who_hears_of_nobody_lets_go_of_its_sinks(losses: list[Any], is_let_go: bool) -> None:
+    gate = threading.Event()
+    gate.set()
+    sink = SyncedSink(gate)
+    own = life(Cut(sink if is_let_go else None), sinks=[sink])
+    for event in (*losses, Ordered(0, Order(1, 1, Restart()))):
+        own.inbox.put(event)
+
+    own.run()
+    own.close()
+
+    assert sink.closed
+    assert sink.is_written is not is_let_go
+    assert sink.syncing.is_set() is is_let_go

@@ -56,8 +56,9 @@ class CoordinatorLine:
         report: Callable[[str], None],
         random: Random,
         on_question: Callable[[bytes], None] = lambda question: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_joined` is told the cluster, at every connection; the others what has come.
+        """`on_joined` is told the cluster, at every connection, `on_lost` that it is gone; the others what has come.
 
         After `on_refused` nothing more comes: the coordinator has said why this worker can't take part.
         """
@@ -71,6 +72,7 @@ class CoordinatorLine:
         self._on_book = on_book
         self._on_refused = on_refused
         self._on_question = on_question
+        self._on_lost = on_lost
         self._report = Complaints(report)
         self._random = random
         self._bell = Bell(trio.lowlevel.current_trio_token())
@@ -146,6 +148,7 @@ class CoordinatorLine:
         return await connection.run(first=[(REGISTRATION, self._registration)])
 
     def _lose(self, reason: str) -> None:
+        self._on_lost()
         if reason != self._told:
             line = f"the coordinator at {self._called.address} is lost: {reason}"
             self._report(Notice(line, "coordinator-lost", level="warning", reason=reason))
