@@ -10,7 +10,7 @@ How images are laid out belongs to `columns`; when to freeze belongs to the work
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
@@ -71,6 +71,23 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.keys) + len(self.removed)
+
+    def parts(self, rows_max: int) -> Iterator[Rows]:
+        """The same rows, at most so many at a time."""
+        if len(self) <= rows_max:
+            yield self
+            return
+        timed = self.timers is not None
+        for start in range(0, len(self.removed), rows_max):  # first: a key may be there again
+            part = Rows(timed=timed)
+            part.removed = self.removed[start : start + rows_max]
+            yield part
+        for start in range(0, len(self.keys), rows_max):
+            part, end = Rows(timed=timed), start + rows_max
+            part.keys, part.states = self.keys[start:end], self.states[start:end]
+            if self.timers is not None:
+                part.timers = self.timers[start:end]
+            yield part
 
     def add(self, entity: Entity, *, copied: bool = False) -> None:
         """One entity as it is now; `copied` if it changes before the rows are packed."""

@@ -105,10 +105,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class UpdateSet:
-    """The images of the receiver's ranges that were touched since the cut before; perhaps none."""
+    """The images of the receiver's ranges that were touched since the cut before; perhaps none. Or a part of them."""
 
     cut: int
     chunks: tuple[bytes, ...]
+    last: bool = True  # no more of this cut follow from this sender
 
 
 @dataclass(frozen=True, slots=True)

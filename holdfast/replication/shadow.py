@@ -36,12 +36,14 @@ class Shadow:
         self.base = 0
         self.tops: dict[str, int] = {}  # primary -> the newest cut that it sent
         self._pending: deque[tuple[int, str, tuple[bytes, ...]]] = deque()  # (cut, primary, chunks)
+        self._coming: dict[str, list[bytes]] = {}  # by primary: parts of the update set that comes next
 
     def begin(self, cut: int, primaries: Collection[str]) -> None:
         """A generation begins at this cut, with these members to hold images for."""
         assert not self._pending
         self.base = cut
         self.tops = dict.fromkeys(primaries, cut)
+        self._coming.clear()
 
     def put(self, chunk: bytes) -> None:
         """A chunk as of the base; later ones replace what earlier ones held."""
@@ -52,11 +54,13 @@ class Shadow:
         timers: Iterable[dict[str, int] | None] = images.timers or repeat(None, len(images.keys))
         entities.update(zip(images.keys, map(Image._make, zip(images.states, timers, strict=True)), strict=True))
 
-    def take(self, primary: str, cut: int, chunks: tuple[bytes, ...]) -> None:
-        """An update set."""
+    def take(self, primary: str, cut: int, chunks: tuple[bytes, ...], *, last: bool = True) -> None:
+        """An update set, or a part of one; only whole ones count."""
         assert cut > self.tops[primary], "update sets come in the order of their cuts"
-        self.tops[primary] = cut
-        self._pending.append((cut, primary, chunks))
+        self._coming.setdefault(primary, []).extend(chunks)
+        if last:
+            self.tops[primary] = cut
+            self._pending.append((cut, primary, tuple(self._coming.pop(primary))))
 
     def fold(self, sealed: int) -> None:
         """Nothing will return behind this cut: what was sent up to it becomes part of the base."""
@@ -74,6 +78,7 @@ class Shadow:
         """Stand at this cut, and forget what came after it."""
         self.fold(cut)
         self._pending.clear()
+        self._coming.clear()
 
     # --- ranges come and go
 

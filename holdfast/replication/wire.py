@@ -53,7 +53,7 @@ from holdfast.replication.messages import (
     UpdateSet,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
 # All that one epoch has for one member travels in one message, however much it is.
 FRAME_BYTES_MAX: Final = 1 << 28
 
@@ -149,7 +149,11 @@ _KINDS: Final[dict[int, _Kind]] = {
         _decoder(tuple[_Numbers, _Chunks, bool]),
         lambda body: Snapshot(*body),
     ),
-    6: _Kind(lambda m: (m.cut, m.chunks), _decoder(tuple[Natural, _Chunks]), lambda body: UpdateSet(*body)),
+    6: _Kind(
+        lambda m: (m.cut, m.chunks, m.last),
+        _decoder(tuple[Natural, _Chunks, bool]),
+        lambda body: UpdateSet(*body),
+    ),
     7: _Kind(lambda m: (m.cut,), _decoder(tuple[Natural]), lambda body: ImagesHeld(*body)),
     8: _Kind(
         lambda m: (m.cut, m.time, m.sinks),

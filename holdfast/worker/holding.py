@@ -22,11 +22,13 @@ from holdfast.core.senders import SEND_STEP
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation, Holders
 from holdfast.recovery.messages import Remembered
+from holdfast.replication.messages import UpdateSet
 from holdfast.replication.routes import Routes
 from holdfast.replication.shadow import Image, Shadow
 
 VOID_STEP: Final = "$void"  # a chunk of it says of which ranges everything before it is void: its keys
-CHUNK_ROWS_MAX: Final = 4000  # of a snapshot: a message, and what is unpacked at once, must stay small
+CHUNK_ROWS_MAX: Final = 4000  # a message, and what is unpacked at once, must stay small
+UPDATE_BYTES_MAX: Final = 1 << 22  # of chunks sent together, unless one alone is larger
 Backups = tuple[str, ...]  # nodes, of one range
 
 
@@ -45,6 +47,18 @@ class CutChunks:
     all: tuple[bytes, ...]
     by_backup: Mapping[str, tuple[bytes, ...]]
     rows: int  # of changed entities
+
+    def update_sets(self, cut: int, node: str) -> list[UpdateSet]:
+        """What this backup gets, in parts that can be sent."""
+        parts: list[list[bytes]] = [[]]
+        size = 0
+        for chunk in self.by_backup.get(node, ()):
+            if parts[-1] and size + len(chunk) > UPDATE_BYTES_MAX:
+                parts.append([])
+                size = 0
+            parts[-1].append(chunk)
+            size += len(chunk)
+        return [UpdateSet(cut, tuple(part), last=part is parts[-1]) for part in parts]
 
 
 class Holding:
@@ -80,10 +94,10 @@ class Holding:
             assert book.is_written
             count += len(rows)
             for backups, own in self._by_backups(name, rows).items():
-                chunk = self._pack(name, own)
-                everything.append(chunk)
+                chunks = [self._pack(name, part) for part in own.parts(CHUNK_ROWS_MAX)]
+                everything += chunks
                 for node in backups:
-                    by_backup.setdefault(node, []).append(chunk)
+                    by_backup.setdefault(node, []).extend(chunks)
         self.chunks.extend((epoch, chunk) for chunk in everything)
         self._begin_interval(epoch)
         return CutChunks(tuple(everything), {node: tuple(chunks) for node, chunks in by_backup.items()}, count)
@@ -124,9 +138,9 @@ class Holding:
         for name, book in self.books.items():
             book.undo = interval.undo.setdefault(name, []) if self.keeps_undo else None
 
-    def take(self, primary: str, cut: int, chunks: tuple[bytes, ...]) -> None:
-        """An update set of another member."""
-        self.shadow.take(primary, cut, chunks)
+    def take(self, primary: str, cut: int, chunks: tuple[bytes, ...], *, last: bool = True) -> None:
+        """An update set of another member, or a part of one: with the last part it is here."""
+        self.shadow.take(primary, cut, chunks, last=last)
         self.chunks.extend((cut, chunk) for chunk in chunks)
 
     def sealed(self, cut: int) -> None:

@@ -186,8 +186,9 @@ class Running:
                 if message.last:
                     self._send(sender, messages.ImagesHeld(self.formation.cut))
             case messages.UpdateSet():
-                self.holding.take(sender, message.cut, message.chunks)
-                self._send(sender, messages.ImagesHeld(message.cut))
+                self.holding.take(sender, message.cut, message.chunks, last=message.last)
+                if message.last:
+                    self._send(sender, messages.ImagesHeld(message.cut))
             case messages.ImagesHeld():
                 self.cuts.hold(sender, message.cut)
             case messages.Tokens():
@@ -423,8 +424,7 @@ class Running:
         chunks = self.holding.cut(epoch.number)
         self.cut_due = self.now + self.settings.cut_ms_after(chunks.rows)
         self.cuts.make(epoch.number, self.stages.time)
-        for node in self.cuts.held:
-            self._send(node, messages.UpdateSet(epoch.number, chunks.by_backup.get(node, ())))
+        self.outbox += [(node, part) for node in self.cuts.held for part in chunks.update_sets(epoch.number, node)]
         epoch.cut = True
         if epoch.checkpoint and limit is None:
             self.changed = False

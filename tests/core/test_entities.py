@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -295,6 +295,27 @@ def test_failing_calls_leave_no_alarms_behind() -> None:
 
     assert len(kept.alarms) == 1
     assert [alarm[0] for alarm in kept.take_due(5)] == [5]
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.booleans(), st.integers(1, 4))
+def test_rows_in_parts_are_the_same_rows_deletions_first(keys: int, removed: int, timed: bool, rows_max: int) -> None:
+    rows = Rows(timed=timed)
+    rows.keys, rows.states = list(range(keys)), [[key] for key in range(keys)]
+    if rows.timers is not None:
+        rows.timers = [{"name": key} for key in range(keys)]
+    rows.removed = [-key for key in range(removed)]
+
+    parts = list(rows.parts(rows_max))
+
+    assert [key for part in parts for key in part.keys] == rows.keys
+    assert [state for part in parts for state in part.states] == rows.states
+    assert [timers for part in parts for timers in part.timers or []] == (rows.timers or [])
+    assert [key for part in parts for key in part.removed] == rows.removed
+    assert all(len(part) <= rows_max and (part.timers is not None) == timed for part in parts)
+    if len(parts) > 1:
+        kinds = [bool(part.keys) for part in parts]
+        assert kinds == sorted(kinds)
+        assert all(len(part.keys) == 0 or len(part.removed) == 0 for part in parts)
 
 
 def test_a_state_that_cannot_be_copied_early_leaves_rows_whole() -> None:

@@ -88,7 +88,7 @@ bodies = st.one_of(
     every_field(messages.LogInstalled, partition=naturals, base=cursors),
     copied,
     snapshots,
-    every_field(messages.UpdateSet, cut=naturals, chunks=tuples_of(binaries)),
+    every_field(messages.UpdateSet, cut=naturals, chunks=tuples_of(binaries), last=st.booleans()),
     every_field(messages.ImagesHeld, cut=naturals),
     tokens,
     every_field(messages.Beat),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,7 @@ from holdfast.core.entities import Book
 from holdfast.core.images import unpack
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation, Holders, Layout, Member
+from holdfast.replication.messages import UpdateSet
 from holdfast.replication.routes import Routes
 from holdfast.worker import holding as module
 from holdfast.worker.holding import VOID_STEP, Holding, void_of
@@ -79,6 +81,8 @@ class HoldingsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.in_small_parts = patch.multiple(module, CHUNK_ROWS_MAX=2, UPDATE_BYTES_MAX=1)
+        self.in_small_parts.start()
         self.holdings = {node: a_holding() for node in NODES}
         self.routes = Routes(RANGES)
         self.disks: dict[str, list[bytes]] = {node: [] for node in NODES}
@@ -90,6 +94,9 @@ class HoldingsMachine(RuleBasedStateMachine):
         self.written: dict[int, Content] = {0: {}}  # what the checkpoint holds
         self.checkpoint: tuple[int, list[tuple[int, ...]]] = (0, [tuple(range(RANGES)) for _ in NODES])
         self.begin([Holders(NODES[number % 3]) for number in range(RANGES)], {})
+
+    def teardown(self) -> None:
+        self.in_small_parts.stop()
 
     # --- the cluster
 
@@ -118,8 +125,8 @@ class HoldingsMachine(RuleBasedStateMachine):
     ) -> Callable[[], None]:
         return lambda: self.holdings[node].take_snapshot(cut, ranges, chunks, last=last)
 
-    def update_of(self, node: str, sender: str, cut: int, chunks: tuple[bytes, ...]) -> Callable[[], None]:
-        return lambda: self.holdings[node].take(sender, cut, chunks)
+    def update_of(self, node: str, sender: str, part: UpdateSet) -> Callable[[], None]:
+        return lambda: self.holdings[node].take(sender, part.cut, part.chunks, last=part.last)
 
     def send(self, sender: str, to: str, message: Callable[[], None]) -> None:
         self.under_way.setdefault((sender, to), deque()).append(message)
@@ -169,7 +176,8 @@ class HoldingsMachine(RuleBasedStateMachine):
         for node, holding in self.holdings.items():
             chunks = holding.cut(self.epoch)
             for other in {backup for number in holding.primaries for backup in self.ranges[number].backups}:
-                self.send(node, other, self.update_of(other, node, self.epoch, chunks.by_backup.get(other, ())))
+                for part in chunks.update_sets(self.epoch, other):
+                    self.send(node, other, self.update_of(other, node, part))
 
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
@@ -330,6 +338,42 @@ def test_a_snapshot_may_come_after_update_sets_of_other_primaries() -> None:
 
     assert holding.lacking == set()
     assert [unpack(chunk, holding.registry).step for _, chunk in holding.chunks] == [VOID_STEP]
+
+
+def test_an_update_set_in_parts_counts_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS_MAX", 2)
+    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", 1)
+    first, second = both()
+    for key in range(5):
+        touched(first.books["plain"], key).state.append(key)
+    *parts, last = first.cut(1).update_sets(1, "b")
+
+    assert (len(parts), [part.last for part in parts], last.last) == (2, [False, False], True)
+    for part in parts:
+        second.take("a", part.cut, part.chunks, last=part.last)
+    assert [own.top for own in second.remembered if own.ranges == tuple(range(RANGES))] == [0]
+    second.take("a", last.cut, last.chunks, last=last.last)
+    second.sealed(1)
+
+    assert in_shadow(second) == {("plain", key): ([key], {}) for key in range(5)}
+
+
+def test_a_part_of_an_update_set_is_forgotten_where_another_generation_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS_MAX", 1)
+    monkeypatch.setattr(module, "UPDATE_BYTES_MAX", 1)
+    first, second = both()
+    for key in range(2):
+        touched(first.books["plain"], key).state.append(key)
+    part, _ = first.cut(1).update_sets(1, "b")
+    second.take("a", part.cut, part.chunks, last=part.last)
+    for holding in (first, second):
+        holding.at(0)
+        holding.begin(a_formation(2, 0, [Holders("a", ("b",))] * RANGES, {}, in_memory=True), holding.node)
+
+    second.take("a", 1, ())
+    second.sealed(1)
+
+    assert in_shadow(second) == {}
 
 
 def test_a_snapshot_in_parts_counts_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,9 +147,11 @@ class Connection:
                 return
             if taken != self._outbox.taken or not self._outbox.bytes_waiting:
                 taken, moved = self._outbox.taken, now
-            was_slow, slow = slow, (
-                self._outbox.bytes_waiting > limits.slow_bytes or now - moved > limits.slow_seconds
-            )
+            waiting, stands_still = self._outbox.bytes_waiting, now - moved > limits.slow_seconds
+            if stands_still and waiting > limits.queue_bytes_max:
+                self.end(f"{waiting} bytes wait for it, more than it may be behind")
+                return
+            was_slow, slow = slow, stands_still or waiting > limits.slow_bytes
             if slow != was_slow:
                 self._on_slow(slow)
 

@@ -21,7 +21,7 @@ class Limits:
     # Nothing heard for this long: the other side is taken for dead. A function of a user that holds the interpreter
     # for longer than this, in one call, is as well: a new generation, and nothing worse.
     silence_seconds: float = 10.0
-    queue_bytes_max: int = 1 << 28  # waiting for one peer: then the link is given up
+    queue_bytes_max: int = 1 << 28  # waiting for one peer that takes nothing: then the link is given up
     slow_bytes: int = 1 << 23  # waiting for one peer: then it counts as slow, and sources are not read
     slow_seconds: float = 1.0  # likewise, if the same bytes wait for so long
     inbox_bytes_max: int = 1 << 26  # received from all peers and not yet handled: then sockets are not read

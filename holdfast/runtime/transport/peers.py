@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import Final
 
 import trio
 
@@ -34,6 +35,7 @@ from holdfast.runtime.transport.outbox import Outbox
 from holdfast.worker.cluster_events import LinkLost, PeerSent
 
 Post = Callable[[PeerSent | LinkLost], None]
+MOVING_TIMES: Final = 16  # as much as for a link that stands still may wait for one that moves
 
 
 class _Link:
@@ -214,12 +216,13 @@ class Peers:
         self._post(LinkLost(now(), node))
 
     def _give_up(self, node: str, link: _Link) -> None:
-        """More waits than may."""
+        """More waits than may. While it moves that is no reason to give up: a new backup gets all that there is."""
         waiting = link.outbox.bytes_waiting
         if waiting <= self._limits.queue_bytes_max:
             return  # dropped meanwhile
         if link.connection is not None:
-            link.connection.end(f"{waiting} bytes wait for it, more than it may be behind")
+            if waiting > MOVING_TIMES * self._limits.queue_bytes_max:
+                link.connection.end(f"{waiting} bytes wait for it, more than it may ever be behind")
         else:
             link.outbox.clear()
             self._post(LinkLost(now(), node))

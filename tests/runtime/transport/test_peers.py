@@ -14,6 +14,7 @@ import trio
 
 from holdfast.replication import wire
 from holdfast.replication.messages import Beat, Envelope, Reached, UpdateSet
+from holdfast.runtime.transport import peers
 from holdfast.runtime.transport.book import Entry
 from holdfast.runtime.transport.channels import ENVELOPE
 from holdfast.runtime.transport.dialer import Called, call
@@ -23,7 +24,7 @@ from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.peers import Peers
 from holdfast.worker.cluster_events import LinkLost, PeerSent
-from tests.runtime.transport.network import QUICK, Lines, Wire, listening, run, until
+from tests.runtime.transport.network import QUICK, SECONDS_MAX, Lines, Wire, listening, run, until
 
 SECRETS = (b"s" * 32,)
 CLUSTER = "c" * 32
@@ -259,9 +260,9 @@ def test_a_slow_peer_is_noticed_and_relief_as_well() -> None:
     run(check)
 
 
-def test_a_peer_too_far_behind_is_given_up() -> None:
+def test_a_peer_too_far_behind_that_takes_nothing_is_given_up() -> None:
     async def check() -> None:
-        async with wired(replace(QUICK, queue_bytes_max=8 << 20)) as (a, b, between):
+        async with wired(replace(QUICK, queue_bytes_max=8 << 20, slow_seconds=0.1)) as (a, b, between):
             a.send(b)
             await until(lambda: b.heard_of(a) == [1])
             between.held = True
@@ -269,6 +270,34 @@ def test_a_peer_too_far_behind_is_given_up() -> None:
                 a.send(b, size=1 << 20)
             await until(lambda: a.losses(b))
             assert a.peers.bytes_waiting()[b.node] <= 8 << 20
+
+    run(check)
+
+
+def test_more_may_wait_for_a_peer_that_takes_it() -> None:
+    async def check() -> None:
+        async with wired(replace(QUICK, queue_bytes_max=4 << 20)) as (a, b, _):
+            a.send(b)
+            await until(lambda: b.heard_of(a) == [1])
+            for _ in range(40):
+                a.send(b, size=1 << 20)
+            await until(lambda: len(b.heard_of(a)) == 41)
+            assert a.losses(b) == 0
+
+    run(check)
+
+
+def test_what_waits_for_a_peer_that_moves_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "MOVING_TIMES", 2)
+
+    async def check() -> None:
+        async with wired(replace(QUICK, queue_bytes_max=4 << 20, slow_seconds=SECONDS_MAX)) as (a, b, between):
+            a.send(b)
+            await until(lambda: b.heard_of(a) == [1])
+            between.held = True
+            for _ in range(60):
+                a.send(b, size=1 << 20)
+            await until(lambda: a.losses(b))
 
     run(check)
 
@@ -397,7 +426,7 @@ async def dialed(worker: Worker, name: str = "e") -> tuple[trio.SocketStream, Fr
 @pytest.mark.parametrize(
     ("channel", "message", "line"),
     [
-        (ENVELOPE, b"\x98\x01\x09nonsense", "malformed frame"),
+        (ENVELOPE, b"\x98\x02\x09nonsense", "malformed frame"),
         (ENVELOPE, wire.pack(Envelope(7, "f" * 32, 1, 1, Reached(0, 0, 0, 0, None), Beat())), "another sender"),
         (ENVELOPE, wire.pack(Envelope(7, "e" * 32, 2, 1, Reached(0, 0, 0, 0, None), Beat())), "another sender"),
         (99, b"", "channel 99"),
