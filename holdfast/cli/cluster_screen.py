@@ -109,10 +109,10 @@ def summary_lines(last: Mapping[str, Any], data: Path, seconds: float, *, stoppe
         state = "stopped by an error"
     elif ended and not totals["records_here"]:
         state = "was finished before; nothing to do"
-    counts = last["recovery_counts"]
-    flowing = sorted(
-        own["ms"]["flowing"] for own in last["recoveries"] if own["kind"] == "failure" and own["ms"]["flowing"]
-    )
+    since = last["now"] - 1000 * seconds  # recoveries of earlier runs are remembered, too …
+    failures = [own for own in last["recoveries"] if own["kind"] == "failure" and own["detected"] >= since]
+    count = max(last["recovery_counts"]["failure"], len(failures))  # … and counted by this life of the coordinator only
+    flowing = sorted(own["ms"]["flowing"] for own in failures if own["ms"]["flowing"])
     pauses = f"   outputs flowed again after {flowing[len(flowing) // 2]} ms, at worst {flowing[-1]}" if flowing else ""
     rows = [
         ("records", records_text(totals["records_here"], seconds)),
@@ -121,7 +121,7 @@ def summary_lines(last: Mapping[str, Any], data: Path, seconds: float, *, stoppe
         ("entities", f"{totals['entities']:,}"),
         ("workers", f"{last['workers_wanted']}, every entity on {last['backups'] + 1} of them"),
         ("generations", f"{generation['number'] if generation is not None else 0:,} so far"),
-        *([("recoveries", f"{counts['failure']:,}{pauses}")] if counts["failure"] else []),
+        *([("recoveries", f"{count:,}{pauses}")] if count else []),
         *([("replayed", f"{totals['replayed_here']:,} epochs")] if totals["replayed_here"] else []),
         ("data", str(data)),
     ]

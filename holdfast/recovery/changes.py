@@ -69,7 +69,7 @@ def planned(kept: Kept, roster: Roster, statuses: Sequence[Status], around: Circ
     if not all(own.caught_up for own in statuses):
         return None
     # Else a node that dies whenever it has joined would have all others return to the same cut for ever.
-    if not any(own.sealed > formation.cut for own in statuses) and not all(own.resting for own in statuses):
+    if not any(own.sealed > formation.cut for own in statuses) and not _is_quiet(formation, statuses):
         return None
     away = around.leaving | around.shunned
     if not {member.node for member in formation.members} - away:
@@ -87,6 +87,15 @@ def planned(kept: Kept, roster: Roster, statuses: Sequence[Status], around: Circ
         return None
     idle = sorted(away & {member.node for member in formation.members} - places(formation.layout))
     return f"{nodes(idle)} to go, holding nothing any more" if idle else None
+
+
+def _is_quiet(formation: Formation, statuses: Sequence[Status]) -> bool:
+    """Whether a return to the generation's cut would take nothing back.
+
+    A cluster that gets no input for a while must not be without the backups that newcomers are to be.
+    """
+    has_nothing = formation.level <= formation.cut and all(own.closed <= formation.cut for own in statuses)
+    return has_nothing or all(own.resting for own in statuses)
 
 
 def newcomers(formation: Formation, roster: Roster, away: frozenset[str]) -> list[str]:

@@ -8,7 +8,7 @@ What the coordinator did and why, in words, is in the journal.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -49,11 +49,16 @@ class Recovery:
 
 
 class Recoveries:
-    """The latest, oldest first; of this life of the coordinator."""
+    """The latest, oldest first; counts are of this life of the coordinator."""
 
     def __init__(self) -> None:
         self.latest: deque[Recovery] = deque(maxlen=KEPT)
         self.counts = dict.fromkeys(Kind, 0)
+        self.over = 0  # of those of this life
+
+    def resume(self, earlier: Iterable[Recovery]) -> None:
+        """Begin with those of earlier lives that were over."""
+        self.latest.extend(earlier)
 
     def begin(self, now: int, why: str, kind: Kind) -> None:
         """Another generation is needed. Before outputs flow again that only makes the recovery under way longer."""
@@ -86,6 +91,7 @@ class Recoveries:
             last.replayed = now
         if last.replayed is not None and all(own.delivered >= formation.level for own in statuses):
             last.flowing = now
+            self.over += 1
 
     @property
     def _open(self) -> Recovery | None:

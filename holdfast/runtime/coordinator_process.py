@@ -33,10 +33,12 @@ from holdfast.recovery.events import Kept
 from holdfast.recovery.wire import pack_kept, unpack_kept
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
+from holdfast.runtime.earlier_recoveries import earlier_recoveries, keep_recoveries
 from holdfast.runtime.engine_thread import adapt, bind, known_types, refuse_inside
 from holdfast.runtime.front_line import WHERE
 from holdfast.runtime.ledger import enter, refuse_outputs
 from holdfast.runtime.metrics import serve
+from holdfast.runtime.node_names import directory_names, named
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observations import Observations
 from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer, unpack_question
@@ -116,6 +118,7 @@ class CoordinatorProcess:
         self._tells: deque[effects.Tell] = deque()
         self._observations = Observations()
         self._waiting = Waiting(options.patience)
+        self._recoveries_kept = 0  # how many of this life
         self._is_sent_to = False  # an engine stands in front of it
 
     def run(self) -> None:
@@ -171,7 +174,10 @@ class CoordinatorProcess:
                 checkpoint_ms=options.checkpoint_ms,
             )
             (options.data / LAST_STATUS).unlink(missing_ok=True)
-            await self._serve(Coordinator(config), store, kept, directory.state.identity().directory)
+            machine = Coordinator(config)
+            machine.recoveries.resume(earlier_recoveries(directory.state))
+            self._state = directory.state
+            await self._serve(machine, store, kept, directory.state.identity().directory)
             directory.state.put_meta(CLEAN, True)
             last = self._status() | {"running": False}
             write_whole(options.data / LAST_STATUS, json.dumps(last).encode())
@@ -223,10 +229,18 @@ class CoordinatorProcess:
                 case effects.Store():
                     self._nursery.start_soon(self._keep, effect)
                 case effects.Waiting(reason):
-                    self._waiting.turn(trio.current_time(), reason)
+                    self._waiting.turn(trio.current_time(), named(reason, self._names()) if reason else "")
                 case effects.Finish():
                     self.outcome = effect
                     self._ended.set()
+
+        if self._machine.recoveries.over != self._recoveries_kept:
+            self._recoveries_kept = self._machine.recoveries.over
+            self._nursery.start_soon(self._keep_recoveries)
+
+    async def _keep_recoveries(self) -> None:
+        recoveries = list(self._machine.recoveries.latest)
+        await trio.to_thread.run_sync(keep_recoveries, self._state, recoveries)
 
     async def _keep(self, order: effects.Store) -> None:
         await trio.to_thread.run_sync(self._store.put, pack_kept(order.kept))
@@ -306,9 +320,15 @@ class CoordinatorProcess:
         here = [e for e in self._reception.book if member and (e.node, e.incarnation) == (primary, member.incarnation)]
         return pack_book((here[0],)) if here else b""
 
+    def _names(self) -> dict[str, str]:
+        """The names of workers' directories by node."""
+        told = {node: own.name for node, own in self._observations.by_node.items()}
+        return told | directory_names(self._options.data)
+
     def _status(self) -> dict[str, Any]:
         """What `holdfast status` shows; docs/clusters.md lists it."""
         options, told = self._options, describe(self._machine)
+        told["waiting"] = named(told["waiting"], self._names()) if told["waiting"] else ""
         addresses = {entry.node: str(entry.address) for entry in self._reception.book}
         for node, worker in told["workers"].items():
             worker["address"] = addresses.get(node)

@@ -26,6 +26,7 @@ TOTALS: dict[str, Any] = {
 }
 STATUS: dict[str, Any] = {
     "application": "shop",
+    "now": 20_000,
     "waiting": "",
     "workers_wanted": 3,
     "backups": 1,
@@ -34,10 +35,11 @@ STATUS: dict[str, Any] = {
     "workers": {"a": {"member": True, "alive": True}, "b": {"member": True, "alive": False}},
     "recovery_counts": {"failure": 2},
     "recoveries": [
-        {"kind": "failure", "ms": {"flowing": 90}},
-        {"kind": "failure", "ms": {"flowing": 400}},
-        {"kind": "planned", "ms": {"flowing": 9_000}},
-        {"kind": "failure", "ms": {"flowing": None}},
+        {"kind": "failure", "detected": 10_000, "ms": {"flowing": 7_000}},
+        {"kind": "failure", "detected": 18_000, "ms": {"flowing": 90}},
+        {"kind": "failure", "detected": 18_500, "ms": {"flowing": 400}},
+        {"kind": "planned", "detected": 19_000, "ms": {"flowing": 9_000}},
+        {"kind": "failure", "detected": 19_500, "ms": {"flowing": None}},
     ],
     "totals": TOTALS,
 }
@@ -55,7 +57,7 @@ def test_the_summary_tells_of_failures_how_long_outputs_paused() -> None:
     lines = summary_lines(STATUS, Path("d"), 2.0, stopped_by_error=False)
 
     assert lines[0] == "shop: finished, 2.00 s"
-    assert "  recoveries  2   outputs flowed again after 400 ms, at worst 400" in lines
+    assert "  recoveries  3   outputs flowed again after 400 ms, at worst 400" in lines
     assert "  skipped     2 at count" in lines
     assert summary_lines(STATUS, Path("d"), 2.0, stopped_by_error=True)[0].startswith("shop: stopped by an error")
 

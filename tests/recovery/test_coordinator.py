@@ -228,12 +228,21 @@ def test_a_stranger_in_an_earlier_generation_is_told_to_start_again() -> None:
 
 def test_a_newcomer_joins_once_the_generation_has_sealed_something() -> None:
     desk = working()
-    desk.run("a", "b", sealed=0)
+    desk.run("a", "b", sealed=0, closed=1)
     desk.hear("c")
     desk.pass_time(CONFIG.join_ms)
     assert desk.coordinator.state is State.RUN
 
     desk.run("a", "b")
+    assert drawn(desk) == "node c is to join"
+
+
+def test_a_newcomer_joins_a_generation_that_gets_no_input() -> None:
+    desk = working()
+    desk.run("a", "b", sealed=0, closed=0)
+    desk.hear("c")
+    desk.pass_time(CONFIG.join_ms)
+
     assert drawn(desk) == "node c is to join"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.recovery import events
-from holdfast.recovery.recoveries import KEPT, REASONS_KEPT, Kind, Recoveries
+from holdfast.recovery.recoveries import KEPT, REASONS_KEPT, Kind, Recoveries, Recovery
 from tests.recovery.desk import memory, working
 
 
@@ -63,3 +63,14 @@ def test_reasons_and_recoveries_are_bounded() -> None:
         found.begin(number, "again", Kind.FAILURE)
 
     assert len(found.latest) == KEPT
+
+
+def test_recoveries_of_earlier_lives_are_told_and_not_counted() -> None:
+    earlier = Recovery(["node b is lost"], Kind.FAILURE, 1, 2, 3, 4, 5, 6)
+    found = Recoveries()
+    found.resume([earlier])
+    found.begin(100, "node c is lost", Kind.FAILURE)
+
+    assert [own.detected for own in found.latest] == [1, 100]
+    assert found.counts[Kind.FAILURE] == 1
+    assert found.over == 0
