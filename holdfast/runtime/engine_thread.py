@@ -44,6 +44,7 @@ from holdfast.runtime.life import Life
 from holdfast.runtime.nondeterminism import BYTES_MAX, explained
 from holdfast.runtime.one_worker_status import NOTHING, status_of
 from holdfast.runtime.points import FINISHING, STARTING, Probe
+from holdfast.runtime.skips import Skips
 from holdfast.runtime.state_writer import HINTS
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.state import State
@@ -86,6 +87,7 @@ class EngineThread:
         self._app = app
         self._options = options
         self._on_end = on_end
+        self._skips = Skips()
         self.codec = codec_of(TypeRegistry())  # of the application's values, once it has been let in
         self._stopping = False
         self._life: Life | None = None
@@ -193,6 +195,7 @@ class EngineThread:
                     for number, (step, _) in enumerate(partitions)
                     if step.name in options.desk.mailboxes
                 },
+                skips=self._skips,
             )
             end = self._one_life(life)
             if isinstance(end, effects.Finish):
