@@ -58,8 +58,8 @@ class Screen:
             print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
         else:
             numbers = {"records": records, "records_per_second": round(rate), "outputs": done.outputs}
-            more = {"skipped": dict(done.skipped), "entities": done.entities, "epoch": done.epoch}
-            self._say(Notice(text, "progress", **numbers, **more))
+            more: dict[str, Any] = {"skipped": dict(done.skipped), "entities": done.entities, "epoch": done.epoch}
+            self._say(Notice(text, "progress", **more | numbers))
 
     def stopping(self, number: int) -> None:
         """Say that the first signal was heard."""

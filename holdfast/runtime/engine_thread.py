@@ -42,10 +42,12 @@ from holdfast.runtime.fingerprint import functions_of
 from holdfast.runtime.ledger import STARTED_FROM, Ledger, enter, refuse_missing_folders, refuse_outputs
 from holdfast.runtime.life import Life
 from holdfast.runtime.nondeterminism import BYTES_MAX, explained
-from holdfast.runtime.one_worker_status import NOTHING, status_of
+from holdfast.runtime.one_worker_answers import OneWorkerAnswers
+from holdfast.runtime.one_worker_status import NOTHING, status_of, told_of
 from holdfast.runtime.points import FINISHING, STARTING, Probe
 from holdfast.runtime.skips import Skips
 from holdfast.runtime.state_writer import HINTS
+from holdfast.runtime.window import answering
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.state import State
 from holdfast.worker import effects
@@ -105,6 +107,10 @@ class EngineThread:
         life = self._life
         return NOTHING if life is None else status_of(life.worker, life.latencies, self._options.data)
 
+    def _told(self) -> dict[str, Any]:
+        """How it is doing, for people who ask (`holdfast status`)."""
+        return told_of(self.worker, self._app.name, self._options.data)
+
     def start(self) -> None:
         """Begin."""
         self.thread.start()
@@ -147,8 +153,10 @@ class EngineThread:
             bind(plan, registry)
             self.codec = codec_of(registry)
             claim(plan, directory.state.identity().directory)
+            answers = OneWorkerAnswers(self._told, lambda: self.worker, options.desk, self.codec)
             try:
-                self._live(plan, registry, directory)
+                with answering(options.data, answers):
+                    self._live(plan, registry, directory)
             except NonDeterminismError as error:
                 raise explained(error, self._app, lambda: logged(plan, directory)) from error
         except (StorageError, DiskFullError):
