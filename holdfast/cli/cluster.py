@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
         secrets=secret.load(None, os.environ),
         metrics=arguments.metrics,
         report=screen.report,
-        on_status=screen.progress if screen.is_moving else None,
+        on_status=screen.progress if screen.tells else None,
     )
     supervisor = Supervisor(options)
     code = supervisor.run()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.cli.reports import Reports
-from holdfast.cli.screen import CLEAR_LINE, records_text, row_text
+from holdfast.cli.screen import CLEAR_LINE, LOGGED_SECONDS, records_text, row_text
 from holdfast.runtime.coordinator_process import LAST_STATUS
 from holdfast.runtime.notice import Notice
 
@@ -26,10 +26,11 @@ class ClusterScreen:
 
     def __init__(self, name: str, data: Path, reports: Reports) -> None:
         self.is_moving = sys.stderr.isatty() and reports.form == "people"
+        self.tells = self.is_moving or reports.form != "people"  # about its progress
         self._name = name
         self._data = data
         self._reports = reports
-        self._started = time.monotonic()
+        self._started = self._logged = time.monotonic()
         self._counted: tuple[float, int] | None = None  # when records were counted last, and how many
         self._rate = 0.0
         self._before = self._left_before()
@@ -45,6 +46,11 @@ class ClusterScreen:
         now = time.monotonic()
         rate = self._follow_rate(now, status["totals"]["records"])
         text = progress_text(self._name, status, rate, now - self._started)
+        if self._reports.form != "people":
+            if now - self._logged >= LOGGED_SECONDS:
+                self._logged = now
+                self._reports(progress_notice(text, status, rate))
+            return
         print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
 
     def _follow_rate(self, now: float, records: int) -> float:
@@ -82,6 +88,14 @@ class ClusterScreen:
         except (OSError, ValueError):
             return None
         return totals
+
+
+def progress_notice(text: str, status: Mapping[str, Any], rate: float) -> Notice:
+    """The line with its numbers, as one worker's (screen)."""
+    totals = status["totals"]
+    numbers = {"records": totals["records_here"], "records_per_second": round(rate), "outputs": totals["outputs_here"]}
+    more = {"skipped": totals["skipped_here"], "entities": totals["entities"], "lag": totals["lag"]}
+    return Notice(text, "progress", **numbers, **more, waiting=status["waiting"])
 
 
 def progress_text(name: str, status: Mapping[str, Any], rate: float, seconds: float) -> str:

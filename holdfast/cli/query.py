@@ -1,4 +1,4 @@
-"""`holdfast query STEP KEY`: the state of one key, of a running cluster or of what a stopped run has left.
+"""`holdfast query STEP KEY`: the state of one key, of what runs (a cluster or one worker) or of what has stopped.
 
 Stdout carries the state alone, or one JSON object; where it comes from is said on stderr. Changes nothing.
 """
@@ -25,6 +25,7 @@ from holdfast.core.application import Application
 from holdfast.core.errors import DamagedError, DirectoryInUseError, KeyTypeError, UsageError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
+from holdfast.runtime import window
 from holdfast.runtime.engine_thread import known_types
 from holdfast.runtime.plain_values import plain
 from holdfast.runtime.query import QUERY, Question, pack, unpack_answer
@@ -55,8 +56,10 @@ def query(arguments: argparse.Namespace, given: Application | None) -> int:
         try:
             return _show_stored(arguments, key, _read(of_one_worker, arguments, key, given))
         except DirectoryInUseError as error:
-            told = "one worker answers no questions while it runs; a cluster does, and hf.Engine in its own process"
-            raise DirectoryInUseError(f"{error}: {told}", error.holder) from error
+            packed = window.ask(data, _question_of(arguments, key))
+            if packed is None:
+                raise DirectoryInUseError(f"{error}, and does not answer", error.holder) from error
+            return _show_answer(arguments, key, packed, "worker")
     try:
         return _show_stored(arguments, key, _read(of_cluster, arguments, key, given))
     except DirectoryInUseError:
@@ -78,11 +81,20 @@ def key_of(text: str, form: str) -> Any:
 
 def _ask(arguments: argparse.Namespace, key: Any, address: Address) -> int:
     secrets = secret.load(arguments.secret_file, os.environ)
-    question = QUERY + pack(Question(arguments.step, keys.canonical(key)))
-    found = unpack_answer(trio.run(ask, address, secrets, question, Limits()))
+    packed = trio.run(ask, address, secrets, _question_of(arguments, key), Limits())
+    return _show_answer(arguments, key, packed, "cluster")
+
+
+def _question_of(arguments: argparse.Namespace, key: Any) -> bytes:
+    """As it is sent."""
+    return QUERY + pack(Question(arguments.step, keys.canonical(key)))
+
+
+def _show_answer(arguments: argparse.Namespace, key: Any, packed: bytes, whose: str) -> int:
+    found = unpack_answer(packed)
     if found.problem:
         raise UsageError(found.problem)
-    about = {"from": "cluster", "epoch": found.applied, "sealed": found.sealed, "generation": found.generation}
+    about = {"from": whose, "epoch": found.applied, "sealed": found.sealed, "generation": found.generation}
     _show(arguments, key, found.image is not None, found.shown, json.loads(found.plain), about)
     return 0
 

@@ -26,13 +26,17 @@ _COLOURS: Final = {"warning": Colour.WARNING, "error": Colour.ERROR}
 
 
 class Heard(logging.Handler):
-    """What connectors log, of connections that come and go, is said as everything else is."""
+    """What is logged, by connectors of connections that come and go, is said as everything else is."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         super().__init__()
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
+        notice = getattr(record, "notice", None)
+        if notice is not None:
+            self._report(notice)
+            return
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
         self._report(Notice(record.getMessage(), "connection", level=level))
 

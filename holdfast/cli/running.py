@@ -8,6 +8,7 @@ from pathlib import Path
 
 from holdfast.cli import cluster, loading
 from holdfast.cli.options import check_later
+from holdfast.cli.reports import Heard
 from holdfast.cli.scratch import RunOutcome
 from holdfast.cli.screen import Screen
 from holdfast.connectors.send import Send
@@ -59,7 +60,8 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     if arguments.metrics is not None:
         notes.append(serve(parse(arguments.metrics), task.engine.status))
     screen = Screen(app, data, task.engine, notes, arguments.reports)
-    task.run(screen.stopping, screen.progress if screen.follows else None)
+    Heard.by(screen.report)
+    task.run(screen.stopping, screen.progress if screen.tells else None)
     screen.summary()
     error = task.engine.outcome.error
     if scratch is not None:

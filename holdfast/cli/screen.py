@@ -1,4 +1,4 @@
-"""What a run shows on stderr: a line that follows the progress on a terminal, and a summary at the end."""
+"""What a run shows on stderr: a line that follows the progress on a terminal (or one in a while), and a summary."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from holdfast.runtime.notice import Notice
 from holdfast.worker.machine import Statistics
 
 CLEAR_LINE = "\r\x1b[K"
+LOGGED_SECONDS = 10.0  # between progress events, where programs read what is said
 
 
 class Screen:
@@ -25,6 +26,7 @@ class Screen:
         self, app: Application, data: Path, engine: EngineThread, notes: Sequence[str], reports: Reports
     ) -> None:
         self.follows = reports.form == "people" and sys.stderr.isatty()
+        self.tells = self.follows or reports.form != "people"  # about its progress
         self._say = reports
         self._app = app
         self._data = data
@@ -34,18 +36,30 @@ class Screen:
         for note in notes:
             self._say(note)
 
+    def report(self, line: str) -> None:
+        """A line, in front of the one that follows the progress."""
+        if self.follows:
+            print(CLEAR_LINE, end="", file=sys.stderr)
+        self._say(line)
+
     def progress(self) -> None:
-        """Show how far the run is; called about once a second, on a terminal only."""
+        """Show how far the run is; called about once a second."""
         worker = self._engine.worker
-        if worker is None:
-            return
-        records = worker.statistics.records
         before, counted = self._last
         now = time.monotonic()
+        if worker is None or (not self.follows and now - before < LOGGED_SECONDS):
+            return
+        done = worker.statistics
+        records = done.records
         rate = max(0, records - counted) / max(now - before, 1e-9)
         self._last = (now, records)
         text = f"{self._app.name}: {records:,} records, {rate:,.0f}/s, {now - self._started:.0f} s"
-        print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+        if self.follows:
+            print(f"{CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+        else:
+            numbers = {"records": records, "records_per_second": round(rate), "outputs": done.outputs}
+            more: dict[str, Any] = {"skipped": dict(done.skipped), "entities": done.entities, "epoch": done.epoch}
+            self._say(Notice(text, "progress", **more | numbers))
 
     def stopping(self, number: int) -> None:
         """Say that the first signal was heard."""

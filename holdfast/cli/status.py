@@ -22,8 +22,10 @@ from holdfast.core.application import Application
 from holdfast.core.errors import DirectoryInUseError, UsageError
 from holdfast.recovery.description import describe_kept
 from holdfast.recovery.wire import unpack_kept
+from holdfast.runtime import window
 from holdfast.runtime.coordinator_process import LAST_STATUS, STATUS
 from holdfast.runtime.ledger import APPLICATION
+from holdfast.runtime.one_worker_answers import STATUS as STATUS_OF_ONE
 from holdfast.runtime.supervisor import ADDRESS
 from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
@@ -101,6 +103,10 @@ def of_one_worker(data: Path) -> dict[str, Any]:
     try:
         report = glance(data, (APPLICATION,))
     except DirectoryInUseError as error:
+        told = window.ask(data, STATUS_OF_ONE)
+        if told:
+            answer: dict[str, Any] = json.loads(told)
+            return answer
         return found | {"application": None, "running": True, "pid": error.holder}
     fields = _ledger(report)
     record = Record.unpack(report.record) if report.record is not None else None

@@ -130,7 +130,8 @@ def _recoveries(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _one_worker(found: Mapping[str, Any]) -> Iterator[str]:
     if found["running"]:
-        yield f"one worker without a cluster: process {found['pid']} runs it"
+        yield f"{found['application'] or 'it'}: one worker without a cluster, process {found['pid']} runs it"
+        yield from _running_worker(found)
     else:
         checkpoint = found["checkpoint"]
         ended = checkpoint is not None and checkpoint["ended"]
@@ -141,6 +142,21 @@ def _one_worker(found: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  input       {own['source']} {own['partition']}" for own in found["sources"])
         yield from (f"  output      {path}" for path in found["outputs"])
     yield from (f"  on disk     {name} {size:,} bytes" for name, size in found["disk_bytes"].items())
+
+
+def _running_worker(found: Mapping[str, Any]) -> Iterator[str]:
+    if "process" in found:
+        process = found["process"]
+        yield f"  process     {process['memory_bytes'] / 2**20:.0f} MiB, {process['cpu_seconds']:.1f} s of CPU"
+    if "epochs_applied" not in found:
+        return
+    logged, applied, delivered = found["epochs_logged"], found["epochs_applied"], found["epochs_delivered"]
+    yield f"  epochs      {logged:,} logged, {applied:,} applied, {delivered:,} delivered"
+    yield f"  checkpoint  {_checkpoint(found['checkpoint'])}"
+    yield f"  since start {found['records_here']:,} records, {found['outputs_here']:,} outputs"
+    yield from (f"  skipped     {count:,} at {step}" for step, count in found["skipped_here"].items())
+    yield from (f"  entities    {count:,} of {step} in memory" for step, count in found["entities"].items())
+    yield from (f"  input       {own['source']} {own['partition']}: {own['records']:,}" for own in found["sources"])
 
 
 def _checkpoint(checkpoint: Mapping[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ runs the step.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from holdfast.core.errors import StoppedError
@@ -62,6 +63,31 @@ class Failure:
             error=self.error,
             message=self.message,
         )
+
+
+class Skipped:
+    """Calls that failed and ended nothing, by step; those of a slice count once it is over, for it may be done again."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.untold: dict[int, Failure] = {}  # of each step whose failures nobody keeps, the first since it was taken
+        self._of_slice: list[tuple[int, Failure | None]] = []
+
+    def note(self, step: int, failure: Failure, *, is_kept: bool) -> None:
+        """A call of this step failed; `is_kept` if a dead letter says so."""
+        self._of_slice.append((step, None if is_kept else failure))
+
+    def drop_slice(self) -> None:
+        """Forget what was noted in this slice."""
+        self._of_slice.clear()
+
+    def settle(self) -> None:
+        """The slice is over."""
+        for step, failure in self._of_slice:
+            self.counts[step] += 1
+            if failure is not None:
+                self.untold.setdefault(step, failure)
+        self._of_slice.clear()
 
 
 SAMPLE_LETTER = Failure(Origin("source", "0", 0), "step", "", "ValueError: example", "'message'").dead_letter()

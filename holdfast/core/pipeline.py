@@ -11,7 +11,6 @@ What an epoch is, what is durable and what is delivered are the worker's busines
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import GeneratorType
@@ -25,7 +24,7 @@ from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.emission import Copier
 from holdfast.core.entities import GONE, Book, user_key
 from holdfast.core.errors import ApplicationError, StoppedError, ValueTypeError
-from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, error_text, value_text
+from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, Skipped, error_text, value_text
 from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
 from holdfast.core.outlets import Outlet
 from holdfast.core.plan import SOURCES, Plan, Segment
@@ -88,8 +87,7 @@ class Pipeline:
         self.track = (exchanged and not self.numbered) or plan.needs_positions or names_places
         self.failures: list[tuple[Position, StoppedError]] | None = None  # where they are noted and stop nothing
         self.examined: set[int] = set()  # stateful steps of which an entity was encoded
-        self.skipped: Counter[int] = Counter()
-        self.skipped_in_slice: Counter[int] = Counter()
+        self.skipped = Skipped()
         self.times: dict[tuple[int, int], int] = {}  # (turn, partition or TIMER) -> time, of the slice in hand
         self.books = {step.index: self._book(step) for step in plan.stateful}
         self.columns = {step.index: {f: Column() for f in plan.feeders[step.index]} for step in plan.stateful}
@@ -222,9 +220,7 @@ class Pipeline:
         for outlet in self.outlets.values():
             if not outlet.collect():
                 raise ReturnNeededError(outlet.step.index)
-        if self.skipped_in_slice:
-            self.skipped += self.skipped_in_slice
-            self.skipped_in_slice.clear()
+        self.skipped.settle()
         self.replies.collect()
         for senders in self.sender_steps.values():
             senders.settle(self.replies.of)
@@ -303,7 +299,7 @@ class Pipeline:
 
     def drop_slice(self) -> None:
         """Forget what the sources' segments gave in this slice; no entity was touched yet."""
-        self.skipped_in_slice.clear()
+        self.skipped.drop_slice()
         self.replies.drop_slice()
         for columns in self.columns.values():
             if SOURCES in columns:
@@ -423,7 +419,7 @@ class Pipeline:
             if step.on_error == "stop":
                 self._stop(position, failure, error)
                 return
-            self.skipped_in_slice[index] += 1
+            self.skipped.note(index, failure, is_kept=isinstance(step.on_error, Step))
             if isinstance(step.on_error, Step):
                 outlet = outlets[step.on_error.index]
                 try:

@@ -42,9 +42,12 @@ from holdfast.runtime.fingerprint import functions_of
 from holdfast.runtime.ledger import STARTED_FROM, Ledger, enter, refuse_missing_folders, refuse_outputs
 from holdfast.runtime.life import Life
 from holdfast.runtime.nondeterminism import BYTES_MAX, explained
-from holdfast.runtime.one_worker_status import NOTHING, status_of
+from holdfast.runtime.one_worker_answers import OneWorkerAnswers
+from holdfast.runtime.one_worker_status import NOTHING, status_of, told_of
 from holdfast.runtime.points import FINISHING, STARTING, Probe
+from holdfast.runtime.skips import Skips
 from holdfast.runtime.state_writer import HINTS
+from holdfast.runtime.window import answering
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.state import State
 from holdfast.worker import effects
@@ -86,6 +89,7 @@ class EngineThread:
         self._app = app
         self._options = options
         self._on_end = on_end
+        self._skips = Skips()
         self.codec = codec_of(TypeRegistry())  # of the application's values, once it has been let in
         self._stopping = False
         self._life: Life | None = None
@@ -102,6 +106,10 @@ class EngineThread:
         """How it is doing, for metrics. Any thread may call it."""
         life = self._life
         return NOTHING if life is None else status_of(life.worker, life.latencies, self._options.data)
+
+    def _told(self) -> dict[str, Any]:
+        """How it is doing, for people who ask (`holdfast status`)."""
+        return told_of(self.worker, self._app.name, self._options.data)
 
     def start(self) -> None:
         """Begin."""
@@ -145,8 +153,10 @@ class EngineThread:
             bind(plan, registry)
             self.codec = codec_of(registry)
             claim(plan, directory.state.identity().directory)
+            answers = OneWorkerAnswers(self._told, lambda: self.worker, options.desk, self.codec)
             try:
-                self._live(plan, registry, directory)
+                with answering(options.data, answers):
+                    self._live(plan, registry, directory)
             except NonDeterminismError as error:
                 raise explained(error, self._app, lambda: logged(plan, directory)) from error
         except (StorageError, DiskFullError):
@@ -193,6 +203,7 @@ class EngineThread:
                     for number, (step, _) in enumerate(partitions)
                     if step.name in options.desk.mailboxes
                 },
+                skips=self._skips,
             )
             end = self._one_life(life)
             if isinstance(end, effects.Finish):

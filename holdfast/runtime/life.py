@@ -27,6 +27,7 @@ from holdfast.runtime.latencies import Latencies
 from holdfast.runtime.log_writer import LogWriter
 from holdfast.runtime.mailbox import Mailbox
 from holdfast.runtime.points import APPLIED, INTAKE, RECOVERING, SYNCED, TRIMMING, WAITING, Probe
+from holdfast.runtime.skips import Skips
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.storage.log import Log
 from holdfast.storage.state import State
@@ -56,6 +57,7 @@ class Life:
         on_ready: Callable[[], None],
         desk: Desk,
         mailboxes: dict[int, Mailbox],
+        skips: Skips,
     ) -> None:
         """`mailboxes` are those of the desk, by number of the partition."""
         self.worker = worker
@@ -81,6 +83,7 @@ class Life:
         self._registry = registry
         self._desk = desk
         self._mailboxes = mailboxes
+        self._skips = skips
         self._stop_asked = False  # because the desk closes
         self._wake_at: int | None = None
         self._end: effects.Return | effects.Finish | None = None
@@ -109,7 +112,7 @@ class Life:
 
     def run(self) -> effects.Return | effects.Finish:
         """Live until the machine ends it; raises what a store, a source or a sink raised."""
-        handle = self.worker.handle
+        worker, handle = self.worker, self.worker.handle
         self._desk.attach(self.inbox.put)
         self._happened.append(events.Started(now(), self._state.record(), self._log.tail()))
         while self._end is None:
@@ -123,12 +126,14 @@ class Life:
                 self._carry_out[type(effect)](effect)
             if self._appends:
                 self._commit()
+            if worker.pipeline.skipped.untold:
+                self._skips.tell(event.now, worker.plan.steps, worker.pipeline.skipped)
             if self._desk.has_questions or self._desk.is_closing:
                 self._serve_desk()
             awaited = self.latencies.next_epoch
-            if awaited is not None and self.worker.progress.delivered >= awaited:
-                self.latencies.delivered(self.worker.progress.delivered)
-            self._probe.handled(self.worker)
+            if awaited is not None and worker.progress.delivered >= awaited:
+                self.latencies.delivered(worker.progress.delivered)
+            self._probe.handled(worker)
         return self._end
 
     def close(self) -> None:

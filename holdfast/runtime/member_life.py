@@ -32,6 +32,7 @@ from holdfast.runtime.member_log_writer import MemberLogWriter
 from holdfast.runtime.points import Probe
 from holdfast.runtime.query import Question, Reply, Waiting
 from holdfast.runtime.reopening import LostDelivery, boot_id, reopen
+from holdfast.runtime.skips import Skips
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.runtime.stranded import LineLost, ReleasedDelivery
 from holdfast.storage.partition_log import PartitionLog
@@ -94,6 +95,7 @@ class MemberLife:
         self.failure: HoldfastError | None = None  # of a source
         self.latencies = Latencies()
         self._questions = Waiting()
+        self._skips = Skips()
         self._node = node
         self._log = log
         self._state = state
@@ -173,8 +175,10 @@ class MemberLife:
         return self._end
 
     def _measure(self) -> None:
-        """Whether what was waited for is delivered by now."""
+        """What people are told: whether what was waited for is delivered by now, and what was skipped."""
         awaited, running = self.latencies.next_epoch, self.member.running
+        if running is not None and running.stages.pipeline.skipped.untold:
+            self._skips.tell(now(), running.plan.steps, running.stages.pipeline.skipped)
         if awaited is not None and running is not None and running.progress.delivered >= awaited:
             self.latencies.delivered(running.progress.delivered)
 

@@ -1,4 +1,4 @@
-"""The status of one worker without a cluster, in the form of a cluster's, so that metrics show both alike."""
+"""The status of one worker without a cluster: in the form of a cluster's for metrics, and in its own for people."""
 
 from __future__ import annotations
 
@@ -80,4 +80,34 @@ def status_of(worker: Worker, latencies: Latencies, data: Path) -> dict[str, Any
                 "epochs_unsealed": closed - done.sealed,
             },
         },
+    }
+
+
+def told_of(worker: Worker | None, application: str, data: Path) -> dict[str, Any]:
+    """What `holdfast status` says of it; before it works there is little to say. May be called by another thread."""
+    process = this_process()
+    found: dict[str, Any] = {
+        "workers_wanted": 1,
+        "application": application,
+        "running": True,
+        "pid": process.pid,
+        "process": msgspec.to_builtins(process),
+        "disk_bytes": disk_bytes(data),
+    }
+    if worker is None:
+        return found
+    done, last = worker.statistics, worker.checkpoints.last
+    return found | {
+        "epochs_logged": worker.intake.closed,
+        "epochs_applied": worker.apply.applied,
+        "epochs_delivered": worker.progress.delivered,
+        "checkpoint": {"number": last.checkpoint, "epoch": last.epoch, "ended": last.ended} if last else None,
+        "records_here": done.records,
+        "outputs_here": done.outputs,
+        "skipped_here": done.skipped,
+        "entities": {step.name: worker.pipeline.books[step.index].in_memory for step in worker.plan.stateful},
+        "sources": [
+            {"source": worker.plan.steps[step].name, "partition": name, "records": own.number}
+            for (step, name), own in zip(worker.partitions, worker.intake.partitions, strict=True)
+        ],
     }

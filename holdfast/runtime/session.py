@@ -17,7 +17,7 @@ from holdfast.runtime.rehearsal import rehearsal
 from holdfast.worker.settings import Settings
 
 # Of a checkpoint at a time: while they are encoded, some milliseconds at most, callers wait.
-ROWS_PER_SLICE: Final = 500
+ROWS_PER_SLICE: Final = 1000
 
 
 class Session(Callers):

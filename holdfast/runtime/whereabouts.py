@@ -25,8 +25,9 @@ def target_of(app: Application) -> str:
         for attribute, value in list(getattr(module, "__dict__", {}).items())
         if value is app
     ]
-    for name, attribute in sorted(found, key=lambda one: one[0] == "__main__"):  # the program's own file last
-        place = _importable(sys.modules[name], name)
+    program = sys.modules.get("__main__")  # which multiprocessing lists under another name as well
+    for name, attribute in sorted(found, key=lambda one: sys.modules[one[0]] is program):  # the program's own file last
+        place = _file_of(sys.modules[name]) if sys.modules[name] is program else name
         if place is not None:
             return f"{place}:{attribute}"
     raise UsageError(
@@ -35,13 +36,11 @@ def target_of(app: Application) -> str:
     )
 
 
-def _importable(module: ModuleType, name: str) -> str | None:
-    if name != "__main__":
-        return name
-    spec = getattr(module, "__spec__", None)
+def _file_of(program: ModuleType) -> str | None:
+    spec = getattr(program, "__spec__", None)
     if spec is not None:
         return str(spec.name)  # python -m package.module
-    file = getattr(module, "__file__", None)
+    file = getattr(program, "__file__", None)
     return str(Path(file).absolute()) if isinstance(file, str) and file.endswith(".py") else None
 
 

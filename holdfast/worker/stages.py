@@ -259,8 +259,7 @@ class Stages:
         self.pipeline.learn()
         if self.plan.replies:
             dealing.give(self.keeping.inlet, self.keeping.take(feeder))
-        self.pipeline.skipped += self.pipeline.skipped_in_slice
-        self.pipeline.skipped_in_slice.clear()
+        self.pipeline.skipped.settle()
 
     def _encoded(self, sink: int, column: Column) -> Column:
         """A sink's outputs as they are sent."""

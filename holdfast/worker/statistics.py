@@ -32,7 +32,7 @@ def statistics_of(worker: Worker) -> Statistics:
     return Statistics(
         records=worker.apply.records,
         outputs=sum(own.number - first for own, first in sinks),
-        skipped={worker.plan.steps[index].name: count for index, count in worker.pipeline.skipped.items()},
+        skipped={worker.plan.steps[index].name: count for index, count in worker.pipeline.skipped.counts.items()},
         epochs=worker.apply.applied - worker.returning.epoch,
         checkpoints=worker.made,
         entities=sum(book.in_memory for book in worker.pipeline.books.values()),
@@ -82,7 +82,7 @@ def statistics_of_member(running: Running) -> MemberStatistics:
         unapplied=sum(count for number, count in waiting if number > flow.applied),
         undelivered=sum(count for _, count in waiting),
         entities={name: len(book.entities) for name, book in running.holding.books.items()},
-        skipped={running.plan.steps[index].name: count for index, count in dict(pipeline.skipped).items()},
+        skipped={running.plan.steps[index].name: count for index, count in dict(pipeline.skipped.counts).items()},
         replayed=max(0, running.formation.level - running.formation.cut),
         closed=flow.closed,
         durable=running.logs.copies.durable,

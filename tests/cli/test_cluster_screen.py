@@ -53,6 +53,21 @@ def test_the_line_says_how_far_it_is_who_is_there_and_what_is_waited_for() -> No
     assert progress_text("shop", waiting, 0, 1).endswith("1 of 3 workers, 1 s - waiting for node b")
 
 
+def test_programs_are_told_now_and_then_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = ClusterScreen("shop", tmp_path, Reports("json"))
+    screen.progress(STATUS)
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr("holdfast.cli.cluster_screen.LOGGED_SECONDS", 0.0)
+    screen.progress(STATUS)
+
+    told = json.loads(capsys.readouterr().err)
+    assert (told["event"], told["records"], told["skipped"]) == ("progress", 1_000, {"count": 2})
+    assert told["lag"] == {"epochs_unsealed": 5}
+
+
 def test_the_summary_tells_of_failures_how_long_outputs_paused() -> None:
     lines = summary_lines(STATUS, Path("d"), 2.0, stopped_by_error=False)
 

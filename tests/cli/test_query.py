@@ -87,6 +87,23 @@ def test_a_running_cluster_tells_the_state_of_a_key_and_afterwards_its_directory
     assert "--app APP" in last_line(without.stderr)
 
 
+def test_one_worker_that_runs_tells_the_state_of_a_key(tmp_path: Path) -> None:
+    write(tmp_path, TALLY)
+    with running(tmp_path, "run", "app.py", "--data", "d") as process:
+        wait_for(tmp_path / "output.jsonl", len("".join(f"{n}\n" for n in range(3_000))))
+        found = query(tmp_path, *KEY)
+        nobody = query(tmp_path, "--as", "literal", "('rest', 30)")
+        wrong = holdfast(tmp_path, "query", "tallly", "x", "--data", "d")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+    assert (found["found"], found["from"], found["key"]) == (True, "worker", ["rest", 3])
+    assert found["state"]["count"] == COUNTED
+    assert (nobody["found"], nobody["state"]) == (False, None)
+    assert wrong.returncode == 2
+    assert "there is no stateful step 'tallly'; there are: 'tally'" in last_line(wrong.stderr)
+
+
 @pytest.mark.parametrize("options", [(), ("--workers", "2")])
 def test_a_stopped_directory_tells_the_state_of_its_last_checkpoint(tmp_path: Path, options: tuple[str, ...]) -> None:
     write(tmp_path, COUNT)

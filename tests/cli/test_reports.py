@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
+import holdfast as hf
 from chaos.cluster_kills import children
 from holdfast.cli.main import main
 from holdfast.cli.reports import Form, Reports
+from holdfast.cli.screen import Screen
 from holdfast.core.errors import StoppedError
+from holdfast.runtime.engine_thread import Options
+from holdfast.runtime.main_task import MainTask
 from holdfast.runtime.notice import Notice
 from tests.cli.command import COUNT, TICKER, append, holdfast, running, wait_for, write, write_lines
 
@@ -107,6 +111,35 @@ def test_a_failing_function_is_one_event_with_its_place_and_perhaps_its_tracebac
     line = events(done.stderr)[-1]
     assert (line["event"], line["step"], line["key"], line["exit_code"]) == ("failed", "count", "'bad'", 3)
     assert "StoppedError" in line["traceback"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_skipped_call_is_one_event_with_its_place(workers: str, tmp_path: Path) -> None:
+    write(tmp_path, FAILING.replace('Application("count"', 'Application("count", on_error="skip"'))
+    append(tmp_path / "input.txt", "good bad\nbad\n")
+
+    done = holdfast(tmp_path, "run", "app.py", "--log", "json", "--workers", workers)
+
+    (line,) = [line for line in events(done.stderr) if line["event"] == "skipped"]
+    assert (line["level"], line["step"], line["key"], line["offset"]) == ("warning", "count", "'bad'", 0)
+
+
+def test_a_run_that_programs_follow_tells_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.cli.screen.LOGGED_SECONDS", 0.0)
+    app = hf.Application("numbers")
+    app.source(hf.sources.Memory([1, 2])).sink(hf.sinks.Memory())
+    task = MainTask(app, Options(tmp_path / "data"))
+    screen = Screen(app, tmp_path / "data", task.engine, [], Reports("json"))
+    screen.progress()  # before there is anything to tell
+    task.run(lambda number: None, None)
+
+    assert screen.tells
+    screen.progress()
+
+    (line,) = events(capsys.readouterr().err)
+    assert (line["event"], line["records"], line["outputs"], line["epoch"]) == ("progress", 2, 2, 1)
 
 
 def test_every_process_of_a_cluster_says_who_it_is(tmp_path: Path) -> None:

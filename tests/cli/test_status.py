@@ -71,7 +71,11 @@ def test_a_single_worker_is_told_of_running_and_stopped(tmp_path: Path) -> None:
     with running(tmp_path, "run", "app.py", "--data", "d") as process:
         wait_for(tmp_path / "ticks.txt", 1_000)
         found = status(tmp_path, "--data", "d")
-        assert (found["running"], found["pid"]) == (True, process.pid)
+        assert (found["application"], found["running"], found["pid"]) == ("ticker", True, process.pid)
+        assert found["epochs_logged"] >= found["epochs_applied"] > 0
+        text = holdfast(tmp_path, "status", "--data", "d").stdout
+        assert text.startswith(f"ticker: one worker without a cluster, process {process.pid} runs it\n")
+        assert "  since start " in text
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 

@@ -139,13 +139,15 @@ def test_an_application_is_found_where_a_module_has_it() -> None:
     assert whereabouts.target_of(front.app) == "tests.kills.front:app"
 
 
+@pytest.mark.parametrize("names", [["__main__"], ["__main__", "__mp_main__"], ["__mp_main__", "__main__"]])
 def test_an_application_of_the_program_itself_is_found_by_its_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    names: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     program = ModuleType("__main__")
     program.__file__ = str(tmp_path / "service.py")
     program.own = nameless()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "__main__", program)
+    for name in names:  # the second is multiprocessing's, for the same module
+        monkeypatch.setitem(sys.modules, name, program)
 
     assert whereabouts.target_of(program.own) == f"{tmp_path / 'service.py'}:own"
 

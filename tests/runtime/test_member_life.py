@@ -12,6 +12,7 @@ import pytest
 
 import holdfast as hf
 from holdfast.core.errors import SinkError
+from holdfast.core.failures import Skipped
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.messages import Order, Restart
 from holdfast.runtime import member_life
@@ -198,7 +199,8 @@ class Cut(Script):
     def handle(self, event: Any) -> list[Any]:
         match event:
             case Booted():
-                self.running = SimpleNamespace(links=SimpleNamespace(lost=()))
+                stages = SimpleNamespace(pipeline=SimpleNamespace(skipped=Skipped()))
+                self.running = SimpleNamespace(links=SimpleNamespace(lost=()), stages=stages)
                 return [effects.OpenSink(0, None, 0)]
             case LinkLost(node=node):
                 self.running.links.lost = (node,)
