@@ -169,6 +169,7 @@ class Network:
     def _arrive_level(self, connection: Connection, sender: str, receiver: str, payload: object) -> None:
         if not self._is_blocked(sender, receiver) and self._ends.get(receiver) is connection.ends[receiver]:
             self._hand_over(connection.ends[receiver], receiver, payload)
+            self._tell_again(receiver, sender)
 
     def _hand_over(self, end: End, receiver: str, payload: object) -> None:
         if self._ends.get(receiver) is not end:
@@ -192,6 +193,11 @@ class Network:
                 end.received(payload)
 
         self._schedule.after(self._random.expovariate(1.0) * self.options.late_ms, deliver)
+
+    def _tell_again(self, receiver: str, sender: str) -> None:
+        """Whose words come when he is gone already, and was told to be, is told to be gone behind them."""
+        if sender not in self._ends and receiver in self._ends:
+            self._tell_lost(receiver, (sender, 0), self._ends[receiver], self._reset_delay())
 
     # --- paths that are blocked
 

@@ -241,10 +241,11 @@ class Member:
         if formation.in_memory:
             if self._remembers(formation):
                 assert self.cuts is not None
-                assert formation.cut in self.cuts.made, "a return in memory to a cut that is not in this memory"
                 self.holding.at(formation.cut)
                 self.tokens, self.time = self.cuts.tokens[formation.cut], self.cuts.times[formation.cut]
             else:
+                primaries = {holders.primary for holders in formation.layout.ranges}
+                assert self.node not in primaries, "a primary of ranges that are not in its memory"
                 self.holding.forget()
             return self._begin(now)
         self.holding.forget()
@@ -257,14 +258,16 @@ class Member:
         return [ReadChunks()]
 
     def _remembers(self, formation: Formation) -> bool:
-        """Whether its memory is of the past that this generation goes on from.
+        """Whether its memory is of the past that this generation goes on from, and reaches back so far.
 
-        A member that was away for a generation may have made a cut of the same number with another content.
+        A member that was away for a generation may have made a cut of the same number with another content. One that
+        was named in a generation that went back to the checkpoint, and ended before it got there, has later cuts alone.
         """
         me = formation.member(self.node)
         assert me is not None
         assert self.holding is not None
-        return me.since <= self.holding.returned_in
+        reaches = self.cuts is not None and formation.cut in self.cuts.made
+        return reaches and me.since <= self.holding.returned_in
 
     @property
     def _complete(self) -> MemberRecord | None:

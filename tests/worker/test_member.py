@@ -291,6 +291,25 @@ def test_the_memory_of_a_member_that_was_away_is_of_another_past() -> None:
     assert bench.member.tokens == {}
 
 
+def test_memory_that_does_not_reach_back_to_the_cut_is_forgotten() -> None:
+    """It was named in generation 2, which went back to the start, and which ended before it got there."""
+    bench = worked(Bench(), 3)
+    running = bench.member.running
+    assert running is not None
+    running.cuts.made = [3]  # sealed: the cut at which the generation began is forgotten
+    running.holding.sealed(3)
+    bench.fence(2)
+    bench.order(Announce(formation(2, nodes=("b", "a"), sink="b")))
+    bench.fence(3)
+    told = formation(3, nodes=("b", "a"), in_memory=True, lacking=(("a", (0, 1)),), sink="b")
+
+    bench.adopt(told)
+
+    assert bench.status().phase is Phase.RUN
+    assert bench.member.holding is not None
+    assert bench.member.holding.books["count"].in_memory == 0
+
+
 def test_a_sink_that_has_moved_is_opened_when_it_is_known_where_it_stood() -> None:
     bench = Bench()
     bench.fence(4)
