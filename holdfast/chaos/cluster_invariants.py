@@ -2,8 +2,9 @@
 
 I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint,
 and what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one
-content · I7 no return goes behind a sealed cut that is in memory, or the last complete checkpoint · I8 images are
-equal at all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
+content · I7 no return goes behind a sealed cut that is in memory, or the last complete checkpoint; what is called
+sealed is delivered, held by all backups and logged by all holders · I8 images are equal at all holders when a
+generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these; disks are read in cluster_audit.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class ClusterInvariants:
         self._formations: dict[int, Formation] = {}
         self._frozen: dict[tuple[int, int], Entry] = {}  # (partition, epoch) of what was delivered
         self._begun: dict[str, tuple[int, int]] = {}  # node -> (incarnation, generation) last seen at its beginning
+        self._sealed: dict[str, tuple[int, int]] = {}  # node -> (generation, the last cut that it called sealed)
         self._order_numbers: dict[str, int] = {}
         self.answers: dict[tuple[int, int], Answer] = {}  # (partition, record) -> what its sender was told
         self._without_output: set[int] = set()  # generations in which an output was found to lack what the cut says
@@ -282,11 +284,40 @@ class ClusterInvariants:
             self._without_output.add(member.formation.number)
         if member is None or member.phase is not Phase.RUN or member.formation is None:
             return
+        self._check_sealed(node, member, member.formation)
         begun = (member.incarnation, member.formation.number)
         if self._begun.get(node.name) == begun:
             return
         self._begun[node.name] = begun
         self._check_images(node, member, member.formation)
+
+    def _check_sealed(self, node: ClusterNode, member: Member, formation: Formation) -> None:
+        """A cut is called sealed here: everybody can return to it, and nothing before it is missed.
+
+        Of who has left the generation since nothing can be said.
+        """
+        assert member.cuts is not None
+        sealed = (formation.number, member.cuts.sealed)
+        if self._sealed.get(node.name, (formation.number, formation.cut)) == sealed:
+            return
+        self._sealed[node.name] = sealed
+        cut = member.cuts.sealed
+        if cut <= formation.cut or self.kept.formation != formation:
+            return
+        self._freeze(node, cut)
+        for other in formation.members:
+            machine = self.node(other.node)
+            running = machine.member.running if machine is not None and machine.member is not None else None
+            if running is None or running.formation != formation:
+                continue
+            if running.delivery.delivered < cut:
+                delivered = running.delivery.delivered
+                raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} has delivered {delivered}")
+            for number in running.holding.ranges:
+                primary = formation.layout.ranges[number].primary
+                top = cut if primary == other.node else running.holding.shadow.tops[primary]
+                if number in running.holding.lacking or top < cut:
+                    raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} lacks range {number} there")
 
     def _check_images(self, node: ClusterNode, member: Member, formation: Formation) -> None:
         """A generation has begun here: what is held of each range is what the others hold of it at this cut."""

@@ -38,6 +38,22 @@ LATENCIES_MS = {
     "store": (2.0, 0.1, 30.0),
 }
 ARRIVALS_MS_MAX = 2_000.0  # live inputs give everything within this
+# Constants of the product that only large inputs would ever reach.
+LIMITS = {
+    "holdfast.worker.holding.CHUNK_ROWS_MAX": (4000, 1, 2, 10),
+    "holdfast.worker.staging.BYTES_FREE": (4 * 1024 * 1024, 0, 200, 3_000),
+    "holdfast.worker.stages.PIECE_MESSAGES": (4096, 1, 5),
+}
+# With rounds as they are a small input has one or two, and no epoch of it ever takes several.
+ROUNDS = (64, 64, 1, 4, 16)
+ROUND_OF = (
+    "holdfast.core.turns.ROUND",
+    "holdfast.core.serial_order.ROUND",
+    "holdfast.worker.apply.ROUND",
+    "holdfast.worker.parts.ROUND",
+    "holdfast.chaos.verdict.ROUND",
+    "holdfast.chaos.workloads.ROUND",
+)
 DRIFT = (0.0, 0.0, 0.01, 0.05)
 
 
@@ -97,7 +113,7 @@ def draw_cluster(
     streams = Streams(seed)
     random = streams["cluster options"]
     backups, workers = random.choice(BACKUPS), random.choice(WORKERS)
-    common = _common(seed, applications, random, backups)
+    common = replace(_common(seed, applications, random, backups), limits=_limits(streams["cluster limits"]))
     if workers >= MANY_WORKERS:  # every epoch costs messages as the square of them
         common = replace(common, copies=1, records_max=min(common.records_max, RECORDS_OF_MANY))
     return ClusterOptions(
@@ -141,6 +157,13 @@ def _common(seed: int, applications: Sequence[str], random: Random, backups: int
         limits={},
         latencies_ms={name: _often_first(random, choices) for name, choices in LATENCIES_MS.items()},
     )
+
+
+def _limits(random: Random) -> dict[str, int]:
+    return {
+        **{name: random.choice(choices) for name, choices in LIMITS.items()},
+        **dict.fromkeys(ROUND_OF, random.choice(ROUNDS)),
+    }
 
 
 def _network(random: Random) -> NetworkOptions:
