@@ -376,7 +376,8 @@ class ClusterWorld:
         if not build.plan.live and finish.error is None:
             verdict.judge_rounds(rows, lengths)
         expected = verdict.expect(build, self.records, rows, set(self.invariants.images))
-        if finish.error != expected.error:
+        # Members meet the failing calls of one record in any order, and the one that is told first is named.
+        if finish.error != expected.error and finish.error not in expected.others:
             raise Violation(f"ended with {finish.error!r}, the reference with {expected.error!r}")
         verdict.judge_outputs(self.outputs, expected, whole=True)
         judge_answers(self.invariants.answers, build, self.records, expected)
