@@ -42,7 +42,6 @@ ARRIVALS_MS_MAX = 2_000.0  # live inputs give everything within this
 LIMITS = {
     "holdfast.worker.holding.CHUNK_ROWS_MAX": (4000, 1, 2, 10),
     "holdfast.worker.staging.BYTES_FREE": (4 * 1024 * 1024, 0, 200, 3_000),
-    "holdfast.worker.stages.PIECE_MESSAGES": (4096, 1, 5),
 }
 # With rounds as they are a small input has one or two, and no epoch of it ever takes several.
 ROUNDS = (64, 64, 1, 4, 16)
