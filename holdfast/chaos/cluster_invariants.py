@@ -224,7 +224,12 @@ class ClusterInvariants:
         member = node.member
         if epoch <= self.delivered or member is None or member.formation is None:
             return
-        formation = member.formation
+        self._frozen |= self._logged(member.formation, epoch, "delivered")
+        self.delivered = epoch
+
+    def _logged(self, formation: Formation, epoch: int, what: str) -> dict[tuple[int, int], Entry]:
+        """What all disks that must have it have of the epochs behind the last one delivered."""
+        found: dict[tuple[int, int], Entry] = {}
         for partition, holders in enumerate(formation.layout.partitions):
             copies: list[tuple[str, int, dict[int, Entry]]] = []
             for name in holders.all:
@@ -233,7 +238,7 @@ class ClusterInvariants:
                 if holder is not None and base is not None:
                     copies.append((name, base, self._entries(holder, partition, self.delivered, epoch)))
                 elif holder is not None:
-                    raise Violation(f"I1: epoch {epoch} is delivered; {name} has no log of partition {partition}")
+                    raise Violation(f"I1: epoch {epoch} is {what}; {name} has no log of partition {partition}")
             if not copies:
                 continue
             _, first_base, first = copies[0]
@@ -241,11 +246,11 @@ class ClusterInvariants:
                 after = max(base, first_base)
                 if _behind(entries, after) != _behind(first, after):
                     raise Violation(
-                        f"I1: epoch {epoch} is delivered; of partition {partition} {copies[0][0]} has {first},"
+                        f"I1: epoch {epoch} is {what}; of partition {partition} {copies[0][0]} has {first},"
                         f" {name} has {entries}"
                     )
-            self._frozen |= {(partition, number): entry for number, entry in first.items()}
-        self.delivered = epoch
+            found |= {(partition, number): entry for number, entry in first.items()}
+        return found
 
     @staticmethod
     def _entries(node: ClusterNode, partition: int, after: int, upto: int) -> dict[int, Entry]:
@@ -306,7 +311,7 @@ class ClusterInvariants:
         cut = member.cuts.sealed
         if cut <= formation.cut or self.kept.formation != formation:
             return
-        self._freeze(node, cut)
+        self._logged(formation, cut, "sealed")
         for other in formation.members:
             machine = self.node(other.node)
             running = machine.member.running if machine is not None and machine.member is not None else None

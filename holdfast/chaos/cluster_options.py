@@ -45,6 +45,7 @@ LIMITS = {
 }
 # With rounds as they are a small input has one or two, and no epoch of it ever takes several.
 ROUNDS = (64, 64, 1, 4, 16)
+ROUNDS_MAX = 40  # of a partition: epochs take a while where the network is slow
 ROUND_OF = (
     "holdfast.core.turns.ROUND",
     "holdfast.core.serial_order.ROUND",
@@ -112,7 +113,9 @@ def draw_cluster(
     streams = Streams(seed)
     random = streams["cluster options"]
     backups, workers = random.choice(BACKUPS), random.choice(WORKERS)
-    common = replace(_common(seed, applications, random, backups), limits=_limits(streams["cluster limits"]))
+    common = _common(seed, applications, random, backups)
+    limits = _limits(streams["cluster limits"])
+    common = replace(common, limits=limits, records_max=min(common.records_max, limits[ROUND_OF[0]] * ROUNDS_MAX))
     if workers >= MANY_WORKERS:  # every epoch costs messages as the square of them
         common = replace(common, copies=1, records_max=min(common.records_max, RECORDS_OF_MANY))
     return ClusterOptions(
