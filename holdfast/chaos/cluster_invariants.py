@@ -22,7 +22,7 @@ from holdfast.recovery import effects as coordinator_effects
 from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
-from holdfast.replication.messages import Envelope, UpdateSet
+from holdfast.replication.messages import Envelope, Opening, Stage, UpdateSet
 from holdfast.storage.memory_partition_log import STORE
 from holdfast.worker import cluster_effects, cluster_events, effects
 from holdfast.worker.member import Member
@@ -195,6 +195,9 @@ class ClusterInvariants:
                 running = node.member.running if node.member is not None else None
                 if running is not None and running.own_sinks and running.delivery.delivered < cut:
                     self._counters.meet("sink lagging behind a cut")
+            case cluster_effects.SendPeer(envelope=Envelope(message=Stage(opening=Opening(logged=True)) as stage)):
+                if not any(entry.epoch == stage.epoch for entry in entries_of(node.disk)):
+                    raise Violation(f"{node.name} has computed epoch {stage.epoch}, which its log does not have")
             case _:
                 pass
 
