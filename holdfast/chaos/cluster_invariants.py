@@ -26,6 +26,7 @@ from holdfast.replication.messages import Envelope, Opening, Stage, UpdateSet
 from holdfast.storage.memory_partition_log import STORE
 from holdfast.worker import cluster_effects, cluster_events, effects
 from holdfast.worker.member import Member
+from holdfast.worker.running import Running
 
 Entry = tuple[int, int, int]  # generation, first record, records
 
@@ -187,6 +188,11 @@ class ClusterInvariants:
                 checkpoint = self.kept.checkpoint.epoch if self.kept.checkpoint is not None else 0
                 if effect.upto > checkpoint:
                     raise Violation(f"I3: {node.name} trims to {effect.upto}, the checkpoint is at {checkpoint}")
+            case effects.StageChunks():
+                running = node.member.running if node.member is not None else None
+                pending = running.staging.pending if running is not None else None
+                if running is not None and pending is not None and running.progress.sealed < pending.cut:
+                    raise Violation(f"{node.name} stages the cut {pending.cut}, which is not sealed")
             case effects.CompleteCheckpoint():
                 known = self.kept.checkpoint.number if self.kept.checkpoint is not None else 0
                 if effect.checkpoint > known:
@@ -323,11 +329,9 @@ class ClusterInvariants:
             if running.delivery.delivered < cut:
                 delivered = running.delivery.delivered
                 raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} has delivered {delivered}")
-            for number in running.holding.ranges:
-                primary = formation.layout.ranges[number].primary
-                top = cut if primary == other.node else running.holding.shadow.tops[primary]
-                if number in running.holding.lacking or top < cut:
-                    raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} lacks range {number} there")
+            missing = _not_remembered(running, max(cut, running.cuts.sealed))
+            if missing:
+                raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} can't return ranges {missing} to it")
 
     def _check_images(self, node: ClusterNode, member: Member, formation: Formation) -> None:
         """A generation has begun here: what is held of each range is what the others hold of it at this cut."""
@@ -344,6 +348,14 @@ class ClusterInvariants:
                     f"I8: range {number} at the cut {formation.cut} is {held} at {node.name},"
                     f" and elsewhere it was {known[number]}"
                 )
+
+
+def _not_remembered(running: Running, cut: int) -> list[int]:
+    """The ranges held that could not be returned to a cut in memory, where anything can."""
+    if not running.holding.keeps_undo:
+        return []
+    offered = {n for one in running.holding.remembered if one.base <= cut <= one.top for n in one.ranges}
+    return sorted(set(running.holding.ranges) - offered)
 
 
 def _behind(entries: dict[int, Entry], base: int) -> dict[int, Entry]:
