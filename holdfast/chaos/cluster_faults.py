@@ -31,6 +31,7 @@ class ClusterFaultKind(Enum):
     FLIP = "flip"  # a bit of the disk here turns over, as soon as the promise covers that: found when it is read
     PAUSE = "pause"  # the process here stands still; others may have gone on without it
     ZOMBIE = "zombie"  # it stands still until others have left it out and are at the next change
+    LAG = "lag"  # the disks of all others are slow, and then this process ends and stays away: it has what nobody has
     SLOW = "slow"  # disks and sinks here take many times as long for a while
     CLOCK_JUMP = "clock-jump"  # the clock here is set forward or back
     CUT = "cut"  # nothing passes from the first machine in `at` to the second
@@ -68,6 +69,7 @@ WEIGHTS = {
     K.JOIN: 2,
     K.LEAVE: 2,
     K.STOP: 1,
+    K.LAG: 2,
 }
 
 # Boundaries that are rare among all of them and dangerous: faults look for these half of the time.

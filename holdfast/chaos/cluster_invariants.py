@@ -2,8 +2,9 @@
 
 I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint,
 and what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one
-content · I7 no return goes behind a sealed cut that is in memory, or the last complete checkpoint · I8 images are
-equal at all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these.
+content · I7 no return goes behind a sealed cut that is in memory, or the last complete checkpoint; what is called
+sealed is delivered, held by all backups and logged by all holders · I8 images are equal at all holders when a
+generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these; disks are read in cluster_audit.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from holdfast.recovery import effects as coordinator_effects
 from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
-from holdfast.replication.messages import Envelope, UpdateSet
+from holdfast.replication.messages import Envelope, Opening, Stage, UpdateSet
 from holdfast.storage.memory_partition_log import STORE
 from holdfast.worker import cluster_effects, cluster_events, effects
 from holdfast.worker.member import Member
+from holdfast.worker.running import Running
 
 Entry = tuple[int, int, int]  # generation, first record, records
 
@@ -42,6 +44,7 @@ class ClusterInvariants:
         self._formations: dict[int, Formation] = {}
         self._frozen: dict[tuple[int, int], Entry] = {}  # (partition, epoch) of what was delivered
         self._begun: dict[str, tuple[int, int]] = {}  # node -> (incarnation, generation) last seen at its beginning
+        self._sealed: dict[str, tuple[int, int]] = {}  # node -> (generation, the last cut that it called sealed)
         self._order_numbers: dict[str, int] = {}
         self.answers: dict[tuple[int, int], Answer] = {}  # (partition, record) -> what its sender was told
         self._without_output: set[int] = set()  # generations in which an output was found to lack what the cut says
@@ -185,6 +188,11 @@ class ClusterInvariants:
                 checkpoint = self.kept.checkpoint.epoch if self.kept.checkpoint is not None else 0
                 if effect.upto > checkpoint:
                     raise Violation(f"I3: {node.name} trims to {effect.upto}, the checkpoint is at {checkpoint}")
+            case effects.StageChunks():
+                running = node.member.running if node.member is not None else None
+                pending = running.staging.pending if running is not None else None
+                if running is not None and pending is not None and running.progress.sealed < pending.cut:
+                    raise Violation(f"{node.name} stages the cut {pending.cut}, which is not sealed")
             case effects.CompleteCheckpoint():
                 known = self.kept.checkpoint.number if self.kept.checkpoint is not None else 0
                 if effect.checkpoint > known:
@@ -193,6 +201,9 @@ class ClusterInvariants:
                 running = node.member.running if node.member is not None else None
                 if running is not None and running.own_sinks and running.delivery.delivered < cut:
                     self._counters.meet("sink lagging behind a cut")
+            case cluster_effects.SendPeer(envelope=Envelope(message=Stage(opening=Opening(logged=True)) as stage)):
+                if not any(entry.epoch == stage.epoch for entry in entries_of(node.disk)):
+                    raise Violation(f"{node.name} has computed epoch {stage.epoch}, which its log does not have")
             case _:
                 pass
 
@@ -222,7 +233,12 @@ class ClusterInvariants:
         member = node.member
         if epoch <= self.delivered or member is None or member.formation is None:
             return
-        formation = member.formation
+        self._frozen |= self._logged(member.formation, epoch, "delivered")
+        self.delivered = epoch
+
+    def _logged(self, formation: Formation, epoch: int, what: str) -> dict[tuple[int, int], Entry]:
+        """What all disks that must have it have of the epochs behind the last one delivered."""
+        found: dict[tuple[int, int], Entry] = {}
         for partition, holders in enumerate(formation.layout.partitions):
             copies: list[tuple[str, int, dict[int, Entry]]] = []
             for name in holders.all:
@@ -231,7 +247,7 @@ class ClusterInvariants:
                 if holder is not None and base is not None:
                     copies.append((name, base, self._entries(holder, partition, self.delivered, epoch)))
                 elif holder is not None:
-                    raise Violation(f"I1: epoch {epoch} is delivered; {name} has no log of partition {partition}")
+                    raise Violation(f"I1: epoch {epoch} is {what}; {name} has no log of partition {partition}")
             if not copies:
                 continue
             _, first_base, first = copies[0]
@@ -239,11 +255,11 @@ class ClusterInvariants:
                 after = max(base, first_base)
                 if _behind(entries, after) != _behind(first, after):
                     raise Violation(
-                        f"I1: epoch {epoch} is delivered; of partition {partition} {copies[0][0]} has {first},"
+                        f"I1: epoch {epoch} is {what}; of partition {partition} {copies[0][0]} has {first},"
                         f" {name} has {entries}"
                     )
-            self._frozen |= {(partition, number): entry for number, entry in first.items()}
-        self.delivered = epoch
+            found |= {(partition, number): entry for number, entry in first.items()}
+        return found
 
     @staticmethod
     def _entries(node: ClusterNode, partition: int, after: int, upto: int) -> dict[int, Entry]:
@@ -262,6 +278,8 @@ class ClusterInvariants:
 
     def _check_adopted(self, node: ClusterNode, formation: Formation, kept: dict[int, int]) -> None:
         """A log that counts as the adopted one has what was delivered, and nothing else there."""
+        if formation != self.kept.formation:
+            return  # others have gone on without it, and it will hear of that
         entries = list(entries_of(node.disk))
         found = {(e.chunk.partition, e.epoch): (e.generation, e.chunk.first, e.chunk.count) for e in entries}
         for partition in kept:
@@ -282,11 +300,38 @@ class ClusterInvariants:
             self._without_output.add(member.formation.number)
         if member is None or member.phase is not Phase.RUN or member.formation is None:
             return
+        self._check_sealed(node, member, member.formation)
         begun = (member.incarnation, member.formation.number)
         if self._begun.get(node.name) == begun:
             return
         self._begun[node.name] = begun
         self._check_images(node, member, member.formation)
+
+    def _check_sealed(self, node: ClusterNode, member: Member, formation: Formation) -> None:
+        """A cut is called sealed here: everybody can return to it, and nothing before it is missed.
+
+        Of who has left the generation since nothing can be said.
+        """
+        assert member.cuts is not None
+        sealed = (formation.number, member.cuts.sealed)
+        if self._sealed.get(node.name, (formation.number, formation.cut)) == sealed:
+            return
+        self._sealed[node.name] = sealed
+        cut = member.cuts.sealed
+        if cut <= formation.cut or self.kept.formation != formation:
+            return
+        self._logged(formation, cut, "sealed")
+        for other in formation.members:
+            machine = self.node(other.node)
+            running = machine.member.running if machine is not None and machine.member is not None else None
+            if running is None or running.formation != formation:
+                continue
+            if running.delivery.delivered < cut:
+                delivered = running.delivery.delivered
+                raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} has delivered {delivered}")
+            missing = _not_remembered(running, max(cut, running.cuts.sealed))
+            if missing:
+                raise Violation(f"I7: {node.name} calls {cut} sealed; {other.node} can't return ranges {missing} to it")
 
     def _check_images(self, node: ClusterNode, member: Member, formation: Formation) -> None:
         """A generation has begun here: what is held of each range is what the others hold of it at this cut."""
@@ -303,6 +348,14 @@ class ClusterInvariants:
                     f"I8: range {number} at the cut {formation.cut} is {held} at {node.name},"
                     f" and elsewhere it was {known[number]}"
                 )
+
+
+def _not_remembered(running: Running, cut: int) -> list[int]:
+    """The ranges held that could not be returned to a cut in memory, where anything can."""
+    if not running.holding.keeps_undo:
+        return []
+    offered = {n for one in running.holding.remembered if one.base <= cut <= one.top for n in one.ranges}
+    return sorted(set(running.holding.ranges) - offered)
 
 
 def _behind(entries: dict[int, Entry], base: int) -> dict[int, Entry]:

@@ -38,6 +38,22 @@ LATENCIES_MS = {
     "store": (2.0, 0.1, 30.0),
 }
 ARRIVALS_MS_MAX = 2_000.0  # live inputs give everything within this
+# Constants of the product that only large inputs would ever reach.
+LIMITS = {
+    "holdfast.worker.holding.CHUNK_ROWS_MAX": (4000, 1, 2, 10),
+    "holdfast.worker.staging.BYTES_FREE": (4 * 1024 * 1024, 0, 200, 3_000),
+}
+# With rounds as they are a small input has one or two, and no epoch of it ever takes several.
+ROUNDS = (64, 64, 1, 4, 16)
+ROUNDS_MAX = 40  # of a partition: epochs take a while where the network is slow
+ROUND_OF = (
+    "holdfast.core.turns.ROUND",
+    "holdfast.core.serial_order.ROUND",
+    "holdfast.worker.apply.ROUND",
+    "holdfast.worker.parts.ROUND",
+    "holdfast.chaos.verdict.ROUND",
+    "holdfast.chaos.workloads.ROUND",
+)
 DRIFT = (0.0, 0.0, 0.01, 0.05)
 
 
@@ -98,6 +114,8 @@ def draw_cluster(
     random = streams["cluster options"]
     backups, workers = random.choice(BACKUPS), random.choice(WORKERS)
     common = _common(seed, applications, random, backups)
+    limits = _limits(streams["cluster limits"])
+    common = replace(common, limits=limits, records_max=min(common.records_max, limits[ROUND_OF[0]] * ROUNDS_MAX))
     if workers >= MANY_WORKERS:  # every epoch costs messages as the square of them
         common = replace(common, copies=1, records_max=min(common.records_max, RECORDS_OF_MANY))
     return ClusterOptions(
@@ -141,6 +159,13 @@ def _common(seed: int, applications: Sequence[str], random: Random, backups: int
         limits={},
         latencies_ms={name: _often_first(random, choices) for name, choices in LATENCIES_MS.items()},
     )
+
+
+def _limits(random: Random) -> dict[str, int]:
+    return {
+        **{name: random.choice(choices) for name, choices in LIMITS.items()},
+        **dict.fromkeys(ROUND_OF, random.choice(ROUNDS)),
+    }
 
 
 def _network(random: Random) -> NetworkOptions:

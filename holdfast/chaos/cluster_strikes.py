@@ -29,6 +29,8 @@ MACHINES_MAX = 6
 WIPE_PATIENCE = 3_000  # boundaries within which a wipe that the promise does not cover yet may still come
 PATIENCE_MS = 4_000.0  # within which a fault strikes, whatever happens
 LATE_START_MS = 400.0
+LAG_MS = (2.0, 10.0, 40.0)  # by which others lag behind one that ends
+AWAY_MS = (60.0, 200.0, 1_000.0)  # mostly longer than others wait for it
 ZOMBIE_MS_MAX = 600.0
 
 
@@ -129,6 +131,8 @@ class Strikes:
                 self._zombies.add(node, world.invariants.kept, min(fault.amount, ZOMBIE_MS_MAX))
             case K.FAILED_SYNC:
                 node.sync_fails = True
+            case K.LAG:
+                self._outrun(node, fault)
             case K.SLOW:
                 node.hardware.slow_until = world.schedule.now + fault.amount
             case K.CLOCK_JUMP:
@@ -156,6 +160,20 @@ class Strikes:
                 for inside in sorted(side):
                     for outside in others:
                         self._cut(inside, outside, fault.amount)
+
+    def _outrun(self, node: ClusterNode, fault: ClusterFault) -> None:
+        """What it logs and says meanwhile others apply, but have not logged when it is gone."""
+        world, process = self._world, node.process
+        for other in world.nodes:
+            if other is not node:
+                other.hardware.slow_until = world.schedule.now + fault.amount
+        away_ms = fault.down_ms + self._random.choice(AWAY_MS)
+
+        def end() -> None:
+            if process == node.process:
+                node.die(power=False, down_ms=away_ms)
+
+        world.schedule.after(self._random.choice(LAG_MS), end)
 
     def _cut(self, one: str, other: str, milliseconds: float) -> None:
         self._world.network.block(one, other, milliseconds)

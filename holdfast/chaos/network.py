@@ -19,6 +19,7 @@ from holdfast.chaos.schedule import Schedule, Streams
 RESET_MS = 1.0  # until a reset or a refused connection is noticed, about
 ARRIVED_BEFORE_BREAK = 0.3  # of what is under way when a connection breaks
 LATE_AFTER_BREAK = 0.4  # of the rest, where messages may be late at all
+LATE_LEVELS = 0.25  # as often as they are lost, messages that would be said again come much later as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class Network:
         connection = self._connect(sender, receiver)
         if connection is None or (not self.healed and self._random.random() < self.options.levels_lost):
             return
+        if not self.healed and self._random.random() < self.options.levels_lost * LATE_LEVELS:
+            self._deliver_late(receiver, payload)
         times = 1 if self.healed or self._random.random() >= self.options.levels_lost else 2
         for _ in range(times):
             self._schedule.after(self._latency(), lambda: self._arrive_level(connection, sender, receiver, payload))

@@ -18,9 +18,9 @@ from holdfast.core import keys
 from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import HoldfastError
-from holdfast.core.failures import Origin
+from holdfast.core.failures import Failure, Origin
 from holdfast.core.images import unpack
-from holdfast.core.reference import Reference, RunStoppedError
+from holdfast.core.reference import Outputs, Reference, RunStoppedError
 from holdfast.core.senders import SEND_STEP
 from holdfast.core.turns import ROUND
 from holdfast.core.values import encode
@@ -63,7 +63,8 @@ class Expected:
     """What the reference says."""
 
     outputs: list[list[bytes]]  # per sink, in order
-    error: str | None  # of the record that it stopped at
+    error: str | None  # of the record that it stopped at …
+    others: frozenset[str]  # … and of other calls that fail in the wake of that record
     cuts: dict[int, Cut]  # by epoch, of those that were asked for and reached
     replies: dict[Origin, list[Any]]  # by record
 
@@ -79,14 +80,30 @@ class WatchedReference(Reference):
         self._partitions = build.plan.sink_partitions
         self._wanted = wanted
         self._turn = 0
+        self.failed: list[tuple[Failure, Outputs, Exception]] = []  # calls in the wake of one record, the first first
 
     def note(self) -> None:
         """A turn begins, or all are over."""
+        self._end_failed()
         if self._turn in self._wanted:
             self.cuts[self._wanted[self._turn]] = Cut(
                 self._held(), {own.name: len(own.of(self.outputs[own.step.name])) for own in self._partitions}
             )
         self._turn += 1
+
+    def _stop(self, failure: Failure, error: Exception) -> None:
+        """What the record gives besides is worked off, only to learn which other calls fail."""
+        outputs = {name: values[: self._before[name]] for name, values in self.outputs.items()}
+        self.failed.append((failure, outputs, error))
+
+    def _end_failed(self) -> None:
+        if self.failed:
+            failure, outputs, error = self.failed[0]
+            raise RunStoppedError(failure, outputs) from error
+
+    def _mark_outputs(self) -> None:
+        self._end_failed()
+        super()._mark_outputs()
 
     def _fire_timers(self, time: int) -> None:
         self.note()
@@ -112,11 +129,12 @@ def expect(build: Build, records: Records, rows: Sequence[EpochRow], epochs: set
         reference.note()
     except RunStoppedError as stopped:
         outputs, error = stopped.outputs, str(stopped)
+    others = frozenset(str(failure.stopped()) for failure, _, _ in reference.failed[1:])
     images = [
         [own.step.sink.image(value) for value in own.of(outputs[own.step.name])]
         for own in build.plan.sink_partitions
     ]
-    return Expected(images, error, reference.cuts, reference.replies)
+    return Expected(images, error, others, reference.cuts, reference.replies)
 
 
 def _turns_after(rows: Sequence[EpochRow], epochs: set[int], *, live: bool) -> dict[int, int]:

@@ -14,7 +14,7 @@ from holdfast.chaos.campaign import Campaign, Kind
 from holdfast.chaos.catalogue import EVERYTHING, catalogue
 from holdfast.chaos.cluster_faults import ClusterFault
 from holdfast.chaos.cluster_faults import ClusterFaultKind as K
-from holdfast.chaos.cluster_options import LATENCIES_MS, ClusterOptions
+from holdfast.chaos.cluster_options import LATENCIES_MS, ROUND_OF, ClusterOptions
 from holdfast.chaos.faults import ANY
 from holdfast.chaos.network import NetworkOptions
 from holdfast.chaos.options import Options
@@ -93,7 +93,7 @@ KEPT = [
             network=replace(NETWORK, tail=0.01, doubled=0.2),
             common=replace(
                 COMMON,
-                seed=15,
+                seed=1,
                 application="skipping",
                 live=True,
                 settings=replace(SETTINGS, unsealed_max=1),
@@ -226,7 +226,7 @@ KEPT = [
             ),
             common=replace(
                 COMMON,
-                seed=30,
+                seed=0,
                 application="random-7",
                 records_max=20,
                 mends=False,
@@ -282,6 +282,75 @@ KEPT = [
                 latencies_ms=LATENCIES | {"log": 15.0, "state": 0.1, "sync": 20.0, "sink": 0.05, "source": 0.01},
             ),
             faults=(ClusterFault(K.STOP, ANY, 41, 600.0, 1.0, (0, 2)),),
+        ),
+    ),
+    Kept(
+        "a round that was begun before the end was called the last of all by another life of the coordinator",
+        "rounds-ordered-again",
+        replace(
+            QUIET,
+            common=replace(
+                COMMON, seed=16, application="random-0", live=True, settings=replace(SETTINGS, checkpoint_ms=1)
+            ),
+            faults=(
+                ClusterFault(K.KILL_COORDINATOR, "done StageChunks", 5, 150.0, 1.0, (2, 5)),
+                ClusterFault(K.KILL_COORDINATOR, ANY, 50, 150.0, 1000.0, (1, 5)),
+            ),
+        ),
+    ),
+    Kept(
+        "a call failed in an epoch that was lost with its member, and the cluster stopped at another record's place",
+        "failure-told-early",
+        replace(
+            QUIET,
+            workers=2,
+            status_ms=0.0,
+            collect_ms=50,
+            waiting_ms=50,
+            network=replace(NETWORK, latency_ms=5.0),
+            common=replace(
+                COMMON,
+                seed=35,
+                application="random-1",
+                records_max=10,
+                broken=3,
+                strict=True,
+                mends=False,
+                live=True,
+                latencies_ms=LATENCIES | {"log": 0.1},
+            ),
+            faults=(ClusterFault(K.LAG, "done AppendEntries", 4, 600.0, 0.0, (0, 1)),),
+        ),
+    ),
+    Kept(
+        "the turns of an epoch that had ended early had other times when the rest of it was worked off",
+        "time-behind-stop",
+        replace(
+            QUIET,
+            common=replace(
+                COMMON, seed=35, application="random-34", strict=True, limits=dict.fromkeys(ROUND_OF, 1)
+            ),
+        ),
+    ),
+    Kept(
+        "a snapshot that came behind another primary's update set ended the process",
+        "snapshot-before-all-updates",
+        replace(
+            QUIET,
+            backups=2,
+            network=replace(NETWORK, latency_ms=5.0, tail=0.1),
+            common=replace(
+                COMMON,
+                seed=29,
+                application="random-37",
+                live=True,
+                settings=replace(SETTINGS, cut_ms=0),
+                latencies_ms=LATENCIES | {"log": 0.1},
+            ),
+            faults=(
+                ClusterFault(K.JOIN, ANY, 29, 20.0, 0.0, (5, 3)),
+                ClusterFault(K.KILL, "handled Stage", 1, 600.0, 1.0, (5, 3)),
+            ),
         ),
     ),
     Kept(

@@ -37,3 +37,11 @@ def test_minima_never_fall_and_a_cut_is_sealed_last(reports: list[tuple[int, int
         assert all(new >= old for new, old in zip(now, before, strict=True))
         assert progress.sealed <= min(progress.durable, progress.delivered)
         before = now
+
+
+def test_a_cut_is_not_sealed_before_it_is_delivered() -> None:
+    progress = Progress(["a"], 0)
+
+    progress.advance("a", durable=3, replicated=3, delivered=2)
+
+    assert progress.sealed == 2

@@ -95,3 +95,13 @@ def test_what_is_told_of_a_cut_behind_the_sealed_one_is_dropped() -> None:
     cuts.note(9, 0, (1, None))
 
     assert cuts.tokens == {10: {}}
+
+
+def test_a_new_backup_holds_nothing_before_it_has_the_snapshot() -> None:
+    cuts = Cuts(10, 0, {}, 5)
+    cuts.expect(["b"], ["b"])
+    assert not cuts.caught_up
+
+    cuts.hold("b", 10)
+
+    assert cuts.caught_up

@@ -454,3 +454,15 @@ def test_update_sets_come_in_the_order_of_their_cuts() -> None:
     second.take("a", 2, ())
     with pytest.raises(AssertionError, match="in the order of their cuts"):
         second.take("a", 2, ())
+
+
+def test_what_was_packed_behind_the_cut_returned_to_is_in_no_checkpoint() -> None:
+    first, second = both()
+    touched(first.books["plain"], 1).state.append(5)
+    given_up = first.cut(1).by_backup["b"]
+    second.take("a", 1, given_up)
+
+    for holding in (first, second):
+        holding.at(0)
+
+        assert holding.chunks_upto(9) == ()

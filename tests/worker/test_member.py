@@ -20,6 +20,8 @@ from holdfast.worker import member as machine
 from holdfast.worker.member_record import MemberRecord
 from tests.worker.member_bench import NOTHING, Bench, formation, opened
 
+PATIENCE_MS = machine.PATIENCE_MS
+
 
 def kinds(orders: list[Any]) -> list[type]:
     return [type(order) for order in orders if not isinstance(order, cdo.SendStatus | cdo.SendPeer)]
@@ -427,19 +429,20 @@ def test_a_stop_ends_without_having_ended() -> None:
     assert [order.ended for order in orders if isinstance(order, do.Finish)] == [False]
 
 
-def test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless() -> None:
     bench = at_work(Bench())
-    monkeypatch.setattr(type(bench.member.running), "has_work", property(lambda self: True))
-    monkeypatch.setattr(type(bench.member.running), "_work", lambda self: [])
-    bench.now = 10_000
-    bench.tick()
-    bench.now = 10  # the clock is set back
-    bench.hear(chas.LinkLost(10, "b"))
-
-    for _ in range(machine.PATIENCE_MS + 1):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(bench.member.running), "has_work", property(lambda self: True))
+        patch.setattr(type(bench.member.running), "_work", lambda self: [])
+        bench.now = 10_000
         bench.tick()
+        bench.now = 10  # the clock is set back
+        bench.hear(chas.LinkLost(10, "b"))
 
-    assert bench.status().lost == ("b",)
+        for _ in range(PATIENCE_MS + 1):
+            bench.tick()
+
+        assert bench.status().lost == ("b",)
 
 
 def test_orders_of_another_generation_change_nothing() -> None:

@@ -1,0 +1,42 @@
+"""Planted bugs that worlds seldom or never show are found by tests of the machines: each goes red without its rule.
+
+Some of these rules bound how long something takes; others are covered by second ones in a whole cluster
+(docs/simulator.md says by which), and still are what the machines promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfast.chaos.cluster_mutants import CLUSTER_MUTANTS
+from holdfast.chaos.planting import planted
+from tests.recovery import test_coordinator, test_logs
+from tests.replication import test_progress
+from tests.worker import test_cuts, test_holding, test_member
+
+FOUND_BY: dict[str, Callable[..., Any]] = {
+    "orders-of-other-lives": test_member.test_orders_for_another_life_and_old_orders_are_ignored,
+    "old-orders-obeyed": test_member.test_orders_for_another_life_and_old_orders_are_ignored,
+    "repeats-unanswered": test_member.test_an_order_that_comes_again_is_answered_again_because_the_answer_may_be_lost,
+    "stop-not-awaited": test_coordinator.test_a_stop_ends_only_when_all_have_heard_of_it,
+    "chunks-not-taken-back": test_holding.test_what_was_packed_behind_the_cut_returned_to_is_in_no_checkpoint,
+    "stale-log-counts": test_logs.test_what_a_holder_has_from_a_generation_long_ago_does_not_come_back_with_it,
+    "sealed-before-delivered": test_progress.test_a_cut_is_not_sealed_before_it_is_delivered,
+    "lacking-counts-as-held": test_cuts.test_a_new_backup_holds_nothing_before_it_has_the_snapshot,
+    "busy-and-silent": test_member.test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless,
+    "checkpoint-while-lacking": (
+        test_coordinator.test_a_checkpoint_is_ordered_of_all_and_counts_when_the_record_of_it_is_durable
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", FOUND_BY)
+def test_a_test_of_the_machines_goes_red_without_the_rule(bug: str) -> None:
+    FOUND_BY[bug]()
+
+    with planted(CLUSTER_MUTANTS[bug]), pytest.raises(AssertionError):
+        FOUND_BY[bug]()
+
