@@ -11,7 +11,9 @@ from typing import Any, Final, Literal
 Level = Literal["info", "warning", "error"]
 NOTE: Final = "note"  # the event of a line that is nothing but a line
 # Of connections between the processes of a cluster, which come and go with these.
-LINKS: Final = frozenset({"link-lost", "link-restored", "coordinator-lost", "coordinator-restored", "worker-lost"})
+LINKS: Final = frozenset(
+    {"link-lost", "link-restored", "coordinator-lost", "coordinator-restored", "worker-lost", "hung-up"}
+)
 LINKS_OF_START: Final = frozenset({"listening", "waiting-for-coordinator"})
 
 

@@ -226,26 +226,6 @@ def test_a_stranger_in_an_earlier_generation_is_told_to_start_again() -> None:
     assert isinstance(desk.body("z"), Restart)
 
 
-def test_a_newcomer_joins_once_the_generation_has_sealed_something() -> None:
-    desk = working()
-    desk.run("a", "b", sealed=0, closed=1)
-    desk.hear("c")
-    desk.pass_time(CONFIG.join_ms)
-    assert desk.coordinator.state is State.RUN
-
-    desk.run("a", "b")
-    assert drawn(desk) == "node c is to join"
-
-
-def test_a_newcomer_joins_a_generation_that_gets_no_input() -> None:
-    desk = working()
-    desk.run("a", "b", sealed=0, closed=0)
-    desk.hear("c")
-    desk.pass_time(CONFIG.join_ms)
-
-    assert drawn(desk) == "node c is to join"
-
-
 def test_a_node_is_let_go_when_others_have_in_memory_and_on_disk_what_it_held() -> None:
     desk = working()
     desk.hear("c")

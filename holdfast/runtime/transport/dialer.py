@@ -21,6 +21,10 @@ from holdfast.runtime.transport.limits import Limits
 LIVED_SECONDS: Final = 1.0  # a connection that lived this long is tried again at once when it breaks
 
 
+class HungUpError(FrameError):
+    """Whoever called has gone before it was known who it was: a process that died, or lost patience."""
+
+
 class Called:
     """Whom to call: where, and who must answer."""
 
@@ -44,16 +48,16 @@ async def shake(stream: trio.SocketStream, side: Dialer | Listener) -> Session:
                 # Never more than is wanted: what follows belongs to the frames.
                 received = await stream.receive_some(side.wanted - len(data))
                 if not received:
+                    if isinstance(side, Listener):
+                        raise HungUpError("it closed the connection during the handshake")
                     raise FrameError(
-                        "it closed the connection during the handshake"
-                        if isinstance(side, Listener)
-                        else "it closed the connection during the handshake: has it another secret or none, or is "
+                        "it closed the connection during the handshake: has it another secret or none, or is "
                         "it of another cluster?"
                     )
                 data += received
             await stream.send_all(side.receive(data))
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise FrameError("the connection broke during the handshake") from error
+        raise HungUpError("the connection broke during the handshake") from error
     assert side.session is not None
     return side.session
 

@@ -16,8 +16,9 @@ from typing import Final
 import trio
 
 from holdfast.core.errors import FrameError, UsageError
+from holdfast.runtime.notice import Notice
 from holdfast.runtime.transport.addresses import Address, refuse_open
-from holdfast.runtime.transport.dialer import shake
+from holdfast.runtime.transport.dialer import HungUpError, shake
 from holdfast.runtime.transport.handshake import NONCE_BYTES, Identity, Listener, Role, Session
 from holdfast.runtime.transport.limits import Limits
 
@@ -79,6 +80,8 @@ class Listening:
                     self._strangers[host] -= 1
                     self._strangers += Counter()  # forgets hosts that have none left
                 await guest(stream, session)
+            except HungUpError as error:
+                report(Notice(f"connection from {host} closed: {error}", "hung-up"))
             except FrameError as error:
                 report(f"connection from {host} closed: {error}")
             except trio.TooSlowError:

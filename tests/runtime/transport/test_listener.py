@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from holdfast.core.errors import FrameError, UsageError
+from holdfast.runtime.notice import LINKS, Notice
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.dialer import Called, call
 from holdfast.runtime.transport.handshake import HELLO_BYTES, Identity, Role, Session
@@ -89,6 +90,19 @@ def test_a_wrong_secret_is_one_line_and_the_next_one_gets_in() -> None:
                 await until(lambda: host.guests)
         assert len(host.guests) == 1
         assert host.lines == ["connection from 127.0.0.1 closed: it did not prove that it knows the secret"]
+
+    run(check)
+
+
+def test_who_hangs_up_before_it_is_known_is_a_line_about_links() -> None:
+    async def check() -> None:
+        async with served() as host:
+            async with await host.connect():
+                pass
+            await until(lambda: host.lines)
+        (line,) = host.lines
+        assert isinstance(line, Notice)
+        assert line.event in LINKS
 
     run(check)
 
