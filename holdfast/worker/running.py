@@ -106,8 +106,10 @@ class Running:
         known = [sink for sink in self.own_sinks if sink in tokens]
         orders: Orders = [*self.delivery.open(self.formation.cut, known), *self.replay.begin()]
         self.logs.begin()
-        backups = sorted({node for r in self.holding.primaries for node in self.holding.holders[r].backups})
-        lacking = []
+        # Before any images: who holds those can be the only one that is left, and must know where the sinks stood.
+        packed = tuple((sink, number, self._pack(token)) for sink, (number, token) in sorted(tokens.items()))
+        self._tell_all(messages.Tokens(self.formation.cut, self.stages.time, packed))
+        backups, lacking = sorted({b for r in self.holding.primaries for b in self.holding.holders[r].backups}), []
         for node in backups:
             wanted = [r for r in self.formation.lacks(node) if self.holding.holders[r].primary == self.node]
             if wanted:
@@ -115,8 +117,6 @@ class Running:
                 for part, last in self.holding.snapshot_parts(wanted):
                     self._send(node, messages.Snapshot(tuple(wanted), part, last))
         self.cuts.expect(backups, lacking)
-        packed = tuple((sink, number, self._pack(token)) for sink, (number, token) in sorted(tokens.items()))
-        self._tell_all(messages.Tokens(self.formation.cut, self.stages.time, packed))
         return orders
 
     # --- what it sends
