@@ -42,7 +42,7 @@ from holdfast.worker.member import Member
 # Within so much a healed world must come to its end.
 HEALED_BOUNDARIES_MAX = 30_000
 HEALED_BOUNDARIES_PER_RECORD = 100
-HEALED_MS_MAX = 60_000.0
+HEALED_MS_MAX = 180_000.0  # where a hop takes 60 ms and every tenth one 600, an epoch of one record takes a second
 OPENED_ONCE_MORE = 0.4  # of the worlds
 FORMED_MS = 1_500.0  # by then a cluster has begun its work, as a rule
 SUPERVISOR_MS = 700.0  # how often it is looked at who is to be started, asked or ended
