@@ -432,7 +432,7 @@ KEPT = [
             drift=0.05,
             common=replace(
                 COMMON,
-                seed=18,
+                seed=14,
                 application="random-26",
                 records_max=10,
                 mends=False,
