@@ -341,7 +341,7 @@ KEPT = [
             network=replace(NETWORK, latency_ms=5.0, tail=0.1),
             common=replace(
                 COMMON,
-                seed=29,
+                seed=11,
                 application="random-37",
                 live=True,
                 settings=replace(SETTINGS, cut_ms=0),
