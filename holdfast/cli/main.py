@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
     code = _carry_out(arguments, app)
     if _is_worker(arguments):
         if getattr(arguments, "leashed", False):
-            importlib.import_module("holdfast.runtime.leash").say_farewell(code)
+            importlib.import_module("holdfast.runtime.leash").say_farewell(code, reports.failure)
         interpreter.end(code)
     return code
 

@@ -51,6 +51,7 @@ class Reports:
 
     def __init__(self, form: Form = "people") -> None:
         self.form = form
+        self.failure = ""  # what ended the command, once it has been said
         self._application = ""
         self._member = ""
 
@@ -75,6 +76,7 @@ class Reports:
         is_ours = isinstance(error, HoldfastError)
         what = "error" if is_ours else "error inside holdfast (--debug shows where)"
         text = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        self.failure = text
         trace = "".join(traceback.format_exception(error)) if debug else ""
         if self.form == "people":
             begin = paint(f"holdfast: {what}:", Colour.ERROR, sys.stderr)

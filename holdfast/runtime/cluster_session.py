@@ -197,7 +197,8 @@ class ClusterSession(Callers):
             for line in self._lines:
                 nursery.start_soon(line.run)
             nursery.start_soon(self._form, nursery)
-            nursery.start_soon(self._hear_end, nursery)
+            if isinstance(self._cluster, Joined):
+                nursery.start_soon(self._hear_end, nursery)
             nursery.start_soon(self._end, over, nursery)
 
     def _address(self) -> Address | None:
@@ -286,15 +287,14 @@ class ClusterSession(Callers):
         return UnreachableError(f"{what}; whether it has the message is not known: ask again with the same id")
 
     async def _hear_end(self, nursery: trio.Nursery) -> None:
-        """A coordinator that ends with an error tells those who come and ask."""
+        """A coordinator that ends with an error tells who comes and asks; one of this process's own its supervisor."""
         while not self._error:
             await trio.sleep(WATCH_SECONDS)
             if self._is_formed and any(line.is_away for line in self._lines):
                 told = await self._ask(ENDED)
                 if told:
                     self._error = ProcessingError(told.decode())
-        if isinstance(self._cluster, Joined):  # one of this process's own is waited for
-            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
     async def _end(self, over: trio.Event, nursery: trio.Nursery) -> None:
         """Watch for the cluster's own end, and bring about this engine's."""
@@ -356,9 +356,9 @@ class ClusterSession(Callers):
 
 def error_of(supervisor: Supervisor) -> HoldfastError:
     """What the end of a cluster's processes means for callers."""
-    text = f"the cluster's processes have ended with code {supervisor.code}; on stderr they have said why"
+    text = f"the cluster's processes have ended with code {supervisor.code}"
     kinds: dict[int, type[HoldfastError]] = {2: UsageError, 4: DataDirectoryError}
-    return kinds.get(supervisor.code, ProcessingError)(supervisor.given_up or text)
+    return kinds.get(supervisor.code, ProcessingError)(supervisor.given_up or supervisor.reason or text)
 
 
 def own(

@@ -2,8 +2,8 @@
 
 The process has one end of a pair of sockets as its standard input, the supervisor the other. When the supervisor's end
 closes, however that came about, the process ends; one that is stopped can't notice, and is ended by the system. And the
-last thing that a process says is the code it is about to end with: a code alone proves nothing, because a user's
-function can end the process with any (os._exit).
+last thing that a process says is the code it is about to end with, and why: a code alone proves nothing, because a
+user's function can end the process with any (os._exit).
 Invariant: no process outlives its supervisor, stopped or not, and what never said farewell did not end in good order.
 Not here: what follows from an end (supervisor).
 """
@@ -19,8 +19,18 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Final, NamedTuple
 
 PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent has ended
+
+REASON_BYTES_MAX: Final = 4096  # what is longer says enough by then
+
+
+class Farewell(NamedTuple):
+    """What a process has said last."""
+
+    code: int
+    reason: str  # the error that it ends with, "" for none
 
 
 class Leash:
@@ -35,11 +45,11 @@ class Leash:
         with self._far:
             return subprocess.Popen(command, stdin=self._far.fileno(), start_new_session=True, env=environment)
 
-    def let_go(self) -> int | None:
-        """Close it, once the process has ended; returns the code that it said it would end with, if it did."""
+    def let_go(self) -> Farewell | None:
+        """Close it, once the process has ended; returns what it said that it would end with, if it did."""
         with self._near, suppress(OSError):  # what it has started itself may still hold its end
-            said = self._near.recv(1)
-            return said[0] if said else None
+            said = self._near.recv(1 + REASON_BYTES_MAX)
+            return Farewell(said[0], said[1:].decode(errors="replace")) if said else None
         return None
 
 
@@ -49,10 +59,10 @@ def follow_leash() -> None:
     threading.Thread(target=_follow, name="holdfast-leash", daemon=True).start()
 
 
-def say_farewell(code: int) -> None:
+def say_farewell(code: int, reason: str) -> None:
     """In a process of a supervisor: it is about to end of itself."""
     with suppress(OSError):  # the supervisor has ended before
-        os.write(sys.stdin.fileno(), bytes([code]))
+        os.write(sys.stdin.fileno(), bytes([code]) + reason.encode(errors="replace")[:REASON_BYTES_MAX])
 
 
 def _follow() -> None:

@@ -28,7 +28,7 @@ from holdfast.runtime.clock import now
 from holdfast.runtime.coordinator_process import LAST_STATUS, LEAVE, STATUS, STOP
 from holdfast.runtime.deaths import Deaths
 from holdfast.runtime.frozen import end_frozen
-from holdfast.runtime.leash import Leash
+from holdfast.runtime.leash import Farewell, Leash
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.restarts import End, Restarts
 from holdfast.runtime.take_over import take_over
@@ -94,6 +94,7 @@ class Supervisor:
         self.signal: int | None = None
         self.code = 0
         self.given_up = ""  # why, where it is
+        self.reason = ""  # what the process said whose code it is
         self._options = options
         self._address: Address | None = None
         self._children: list[Child] = []
@@ -203,8 +204,9 @@ class Supervisor:
             child.process = child.leash.start(command, options.environment)
             started = trio.current_time()
             code = await self._wait(child.process)
-            if child.leash.let_go() == code and code in FINAL_CODES:
-                self._ended(child, code)
+            said = child.leash.let_go()
+            if said is not None and said.code == code and code in FINAL_CODES:
+                self._ended(child, said)
                 if not child.is_kept:
                     return
                 # The coordinator ends when all workers have. One that was killed in that moment has forgotten what it
@@ -275,11 +277,11 @@ class Supervisor:
     async def _wait(process: subprocess.Popen[bytes]) -> int:
         return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
-    def _ended(self, child: Child, code: int) -> None:
+    def _ended(self, child: Child, said: Farewell) -> None:
         """A process has ended of itself: the cluster's end, or an error that another start would meet again."""
-        child.code = code
-        if child.name == "coordinator" or code != 0:
-            self.code = self.code or code
+        child.code = said.code
+        if child.name == "coordinator" or said.code != 0:
+            self.code, self.reason = (self.code, self.reason) if self.code else said
             assert self._over is not None
             self._over.set()
 

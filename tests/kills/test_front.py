@@ -150,6 +150,11 @@ def test_a_function_that_raises_stops_the_cluster_and_the_engine(tmp_path: Path)
         live()
 
 
+def test_a_cluster_that_can_not_begin_says_why_where_it_is_entered(tmp_path: Path) -> None:
+    with pytest.raises(hf.UsageError, match="there is no module 'nowhere'"):
+        hf.Engine(front.app, data=tmp_path / "data", workers=2, target="nowhere:app").open()
+
+
 def test_an_entry_that_is_cancelled_leaves_the_directory_to_the_next(tmp_path: Path) -> None:
     async def main() -> list[Any]:
         entering = asyncio.ensure_future(hf.Engine(front.app, data=tmp_path / "data", workers=2).__aenter__())
@@ -215,9 +220,10 @@ def test_who_has_joined_a_cluster_is_told_what_stopped_it(tmp_path: Path) -> Non
 
 def test_a_cluster_that_does_not_come_back_is_not_waited_for_without_end(tmp_path: Path) -> None:
     with running("app", tmp_path / "data") as address:
+        with hf.Engine(front.app, coordinator=address, timeout=None) as patient:  # forming takes as long as it takes
+            assert patient.ask("payments", ("ann", 1), id=("till", 1)) == [(1, 1)]
         engine = hf.Engine(front.app, coordinator=address, timeout=1)
         calls = engine.open()
-        assert calls.ask("payments", ("ann", 1), id=("till", 1)) == [(1, 1)]
 
     for call in (lambda: calls.ask("payments", ("ann", 1), id=("till", 2)), lambda: calls.query("pay", "ann")):
         with pytest.raises(hf.UnreachableError, match=f"the cluster at {address} has answered nobody for 1 s"):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from holdfast.runtime.leash import Leash
+from holdfast.runtime.leash import REASON_BYTES_MAX, Leash
 
 FOLLOW = "from holdfast.runtime.leash import follow_leash, say_farewell; follow_leash(); "
 
@@ -16,13 +16,21 @@ def start(leash: Leash, program: str) -> subprocess.Popen[bytes]:
     return leash.start([sys.executable, "-c", program], None)
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_a_process_that_says_farewell_is_believed(code: int) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(0, ""), (3, "step 'count' failed: ä"), (4, "x" * REASON_BYTES_MAX)])
+def test_a_process_that_says_farewell_is_believed(code: int, reason: str) -> None:
     leash = Leash()
-    process = start(leash, f"{FOLLOW}say_farewell({code}); import os; os._exit({code})")
+    process = start(leash, f"{FOLLOW}say_farewell({code}, {reason!r}); import os; os._exit({code})")
 
     assert process.wait(timeout=60) == code
-    assert leash.let_go() == code
+    assert leash.let_go() == (code, reason)
+
+
+def test_a_reason_that_is_too_long_is_cut() -> None:
+    leash = Leash()
+    process = start(leash, f"{FOLLOW}say_farewell(3, 'x' * 100_000)")
+
+    process.wait(timeout=60)
+    assert leash.let_go() == (3, "x" * REASON_BYTES_MAX)
 
 
 @pytest.mark.parametrize("code", [0, 3])
