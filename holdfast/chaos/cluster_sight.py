@@ -18,11 +18,11 @@ from typing import Any
 import trio
 
 from holdfast.core.errors import HoldfastError
-from holdfast.runtime.coordinator_process import STATUS
 from holdfast.runtime.supervisor import ADDRESS
 from holdfast.runtime.transport.addresses import parse
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.question import ask
+from holdfast.runtime.worker_process import STATUS
 
 ASK_SECONDS = 0.1  # between two questions to the coordinator
 LOOK_SECONDS = 0.005  # between two looks at the outputs: how exact a pause is

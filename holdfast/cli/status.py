@@ -23,7 +23,7 @@ from holdfast.core.errors import DirectoryInUseError, UsageError
 from holdfast.recovery.description import describe_kept
 from holdfast.recovery.wire import unpack_kept
 from holdfast.runtime import window
-from holdfast.runtime.coordinator_process import LAST_STATUS, STATUS
+from holdfast.runtime.coordinator_process import LAST_STATUS
 from holdfast.runtime.ledger import APPLICATION
 from holdfast.runtime.one_worker_answers import STATUS as STATUS_OF_ONE
 from holdfast.runtime.supervisor import ADDRESS
@@ -31,6 +31,7 @@ from holdfast.runtime.transport import secret
 from holdfast.runtime.transport.addresses import Address, parse
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.question import ask
+from holdfast.runtime.worker_process import STATUS
 from holdfast.storage.inspection import Report, coordinator_record, glance
 from holdfast.worker.record import Record
 

@@ -48,7 +48,7 @@ from holdfast.runtime.transport.handshake import Identity, Role
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.reception import Reception, Reply
-from holdfast.runtime.worker_process import SETUP, code_of
+from holdfast.runtime.worker_process import SETUP, STATUS, code_of
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.files import write_whole
 from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
@@ -60,7 +60,6 @@ QUERY_SECONDS = 5.0  # how long a question for a state may take while the cluste
 PRIMARY_SECONDS = 1.0  # and the worker that is asked
 RANGES = 1024  # hash ranges, fixed for ever at the first start
 STOP = b"stop"
-STATUS = b"status"
 ENDED = b"ended"  # why, where it has with an error
 TELL_SECONDS = 1.0  # how long an end by an error waits for those who send, to hear why
 LEAVE = b"leave "  # and the nodes, with spaces between

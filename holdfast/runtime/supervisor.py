@@ -25,7 +25,7 @@ import trio
 
 from holdfast.core.errors import DataDirectoryError, ProcessingError, UsageError
 from holdfast.runtime.clock import now
-from holdfast.runtime.coordinator_process import LAST_STATUS, LEAVE, STATUS, STOP
+from holdfast.runtime.coordinator_process import LAST_STATUS, LEAVE, STOP
 from holdfast.runtime.deaths import Deaths
 from holdfast.runtime.frozen import end_frozen
 from holdfast.runtime.leash import Farewell, Leash
@@ -36,6 +36,7 @@ from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.addresses import parse as parse_address
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.question import ask
+from holdfast.runtime.worker_process import STATUS
 from holdfast.storage.folder import DATA, read_format
 
 POLL_SECONDS = 0.01

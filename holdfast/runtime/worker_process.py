@@ -6,6 +6,7 @@ thread (`member_life`). Between them are one inbox and the outboxes of the links
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import threading
@@ -19,7 +20,7 @@ import trio
 
 from holdfast.connectors.send import Send
 from holdfast.core.application import Application
-from holdfast.core.errors import NonDeterminismError, ProcessingError, UsageError
+from holdfast.core.errors import NonDeterminismError, ProcessingError, SinkError, UsageError
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry
@@ -56,6 +57,7 @@ from holdfast.worker.settings import Settings
 ASK_AGAIN_SECONDS = 0.1
 OBSERVE_SECONDS = 0.5
 SETUP = b"setup"
+STATUS = b"status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,19 @@ class WorkerProcess:
         finally:
             if not isinstance(self._error, ProcessingError) or self._life is None:
                 directory.close()
+        if isinstance(self._error, SinkError) and await self._is_left_behind(member):
+            # Its sinks are its successors' now, and may have failed because of them: some let only the newest write.
+            self.restart, self._error = True, None
+
+    async def _is_left_behind(self, member: Member) -> bool:
+        """Whether the cluster has a newer generation than the one in which this member was."""
+        options, own = self._options, member.formation
+        try:
+            packed = await ask(options.coordinator, options.secrets, STATUS, options.limits)
+        except UsageError:
+            return False
+        generation = json.loads(packed)["generation"]
+        return own is not None and generation is not None and generation["number"] > own.number
 
     async def _setup(self) -> ClusterSetup:
         """Ask until the coordinator answers."""
