@@ -363,7 +363,8 @@ def _behind(entries: dict[int, Entry], base: int) -> dict[int, Entry]:
 
 
 def _took_part(member: Member, formation: Formation) -> bool:
-    return member.formation is not None and member.formation.number == formation.number
+    """Whether it has got as far as the generation's cut: what it knew before is of a past that may be given up."""
+    return member.holding is not None and member.holding.returned_in == formation.number
 
 
 def _since(formation: Formation, node: str) -> int:
