@@ -281,10 +281,9 @@ def _changes_not_taken_back(ground: Ground) -> None:
 
 @MEMBER_MUTANTS.enter("update-sets-folded-early", "a backup can go back to the last sealed cut")
 def _update_sets_folded_early(ground: Ground) -> None:
-    def fold(_: Any, shadow: Shadow, primary: str, cut: int, chunks: Any) -> None:
-        for chunk in chunks:
+    def fold(_: Any, shadow: Shadow, primary: str, cut: int, chunks: Any, *, last: bool = True) -> None:
+        for chunk in shadow._pending.pop()[2] if last else ():
             shadow.put(chunk)
-        shadow._pending.pop()
 
     ground.after(Shadow, "take", fold)
 

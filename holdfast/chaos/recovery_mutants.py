@@ -51,9 +51,9 @@ def _checkpoint_told_early(ground: Ground) -> None:
 @RECOVERY_MUTANTS.enter("complete-when-first-prepared", "a checkpoint is complete when all members have it on disk")
 def _complete_when_first_prepared(ground: Ground) -> None:
     def make(original: Any) -> Any:
-        def completed(rounds: Rounds, now: int, formation: Any, statuses: Any) -> Any:
+        def completed(rounds: Rounds, formation: Any, statuses: Any) -> Any:
             prepared = [own for own in statuses if own.prepared == rounds.ordered]
-            return original(rounds, now, formation, prepared) if prepared else None
+            return original(rounds, formation, prepared) if prepared else None
 
         return completed
 

@@ -25,6 +25,8 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
     "chunks-not-taken-back": test_holding.test_what_was_packed_behind_the_cut_returned_to_is_in_no_checkpoint,
     "stale-log-counts": test_logs.test_what_a_holder_has_from_a_generation_long_ago_does_not_come_back_with_it,
     "sealed-before-delivered": test_progress.test_a_cut_is_not_sealed_before_it_is_delivered,
+    "cut-inside-epoch-sealed": test_cuts.test_what_lies_inside_an_epoch_is_never_sealed,
+    "half-snapshot-counts": test_holding.test_a_snapshot_in_parts_counts_when_all_of_it_is_here,
     "lacking-counts-as-held": test_cuts.test_a_new_backup_holds_nothing_before_it_has_the_snapshot,
     "busy-and-silent": test_member.test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless,
     "checkpoint-while-lacking": (

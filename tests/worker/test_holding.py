@@ -376,12 +376,13 @@ def test_a_part_of_an_update_set_is_forgotten_where_another_generation_begins(mo
     assert in_shadow(second) == {}
 
 
-def test_a_snapshot_in_parts_counts_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_ROWS_MAX", 2)
+def test_a_snapshot_in_parts_counts_when_all_of_it_is_here() -> None:
     first, second = both(lacking=True)
     for key in range(5):
         touched(first.books["plain"], key).state.append(key)
-    parts = first.snapshot_parts(range(RANGES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK_ROWS_MAX", 2)
+        parts = first.snapshot_parts(range(RANGES))
     assert len(parts) == 3
 
     for chunks, last in parts:
