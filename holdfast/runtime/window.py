@@ -1,7 +1,8 @@
 """The window: what commands on this machine ask of the one worker that runs here (`holdfast status`, `holdfast query`).
 
 A socket in Linux's abstract namespace, named after the data directory: no file is left behind, and it goes with the
-process. Invariants: only the same user and root are answered; who asks can hold up the next who asks, and nobody else.
+process. Invariants: only the same user and root are answered; who asks can hold up the next who asks, the end of the
+worker for a second, and nobody else.
 Not here: what is asked and answered (one_worker_answers).
 """
 
@@ -22,6 +23,7 @@ LENGTH: Final = struct.Struct(">I")  # before every message
 MESSAGE_BYTES_MAX: Final = 1 << 24
 ASKER_SECONDS: Final = 2.0  # how long who asks may take to do so …
 ANSWER_SECONDS: Final = 15.0  # … and waits for the answer
+CLOSE_SECONDS: Final = 1.0  # how long the end waits for an answer that is under way: it may wait for the end itself
 CREDENTIALS: Final = struct.Struct("3i")  # of the process at the other end: its id, user and group
 WAITING_MAX: Final = 16  # who ask at once; more are refused
 
@@ -39,11 +41,13 @@ class Window:
         except OSError:
             self._socket.close()
             raise
-        threading.Thread(target=self._work, name="holdfast-window", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="holdfast-window", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Nobody is answered any more."""
         self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept()
+        self._thread.join(CLOSE_SECONDS)
         self._socket.close()
 
     def _work(self) -> None:
