@@ -12,6 +12,7 @@ from holdfast.core.values import encode
 from holdfast.recovery.generation import Checkpoint
 from holdfast.recovery.messages import Announce, Ask, Order, Phase, Restart, Run
 from holdfast.replication.messages import Beat, ImagesHeld, LogCopied, LogHeld, Snapshot, Tokens, UpdateSet
+from holdfast.replication.progress import Progress
 from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
@@ -298,7 +299,7 @@ def test_memory_that_does_not_reach_back_to_the_cut_is_forgotten() -> None:
     bench = worked(Bench(), 3)
     running = bench.member.running
     assert running is not None
-    running.cuts.made = [3]  # sealed: the cut at which the generation began is forgotten
+    assert running.cuts.seal(Progress(("a",), 3), None)  # the cut at which the generation began is forgotten
     running.holding.sealed(3)
     bench.fence(2)
     bench.order(Announce(formation(2, nodes=("b", "a"), sink="b")))

@@ -260,14 +260,19 @@ def test_a_slow_peer_is_noticed_and_relief_as_well() -> None:
     run(check)
 
 
+async def fall_behind(a: Worker, b: Worker, between: Wire) -> None:
+    """Much is sent to a peer that takes nothing any more."""
+    a.send(b)
+    await until(lambda: b.heard_of(a) == [1])
+    between.held = True
+    for _ in range(60):
+        a.send(b, size=1 << 20)
+
+
 def test_a_peer_too_far_behind_that_takes_nothing_is_given_up() -> None:
     async def check() -> None:
         async with wired(replace(QUICK, queue_bytes_max=8 << 20, slow_seconds=0.1)) as (a, b, between):
-            a.send(b)
-            await until(lambda: b.heard_of(a) == [1])
-            between.held = True
-            for _ in range(60):
-                a.send(b, size=1 << 20)
+            await fall_behind(a, b, between)
             await until(lambda: a.losses(b))
             assert a.peers.bytes_waiting()[b.node] <= 8 << 20
 
@@ -292,11 +297,7 @@ def test_what_waits_for_a_peer_that_moves_is_bounded_too(monkeypatch: pytest.Mon
 
     async def check() -> None:
         async with wired(replace(QUICK, queue_bytes_max=4 << 20, slow_seconds=SECONDS_MAX)) as (a, b, between):
-            a.send(b)
-            await until(lambda: b.heard_of(a) == [1])
-            between.held = True
-            for _ in range(60):
-                a.send(b, size=1 << 20)
+            await fall_behind(a, b, between)
             await until(lambda: a.losses(b))
 
     run(check)
