@@ -48,30 +48,27 @@ class Outbox:
 
     def put(self, channel: int, message: bytes) -> int:
         """Append a message, or send it; gives how many bytes wait now."""
-        with self._lock:
-            wakes = not self._messages
-            if self._is_free and len(message) <= SHORT_BYTES_MAX:
-                wakes = self._send(channel, message)
-            else:
-                self._messages.append((channel, message))
-                self._bytes += len(message)
-            waiting = self._bytes
-        if wakes:
-            self._wake()
-        return waiting
+        return self._put(channel, message, replaces=False)
 
     def put_latest(self, channel: int, message: bytes) -> None:
         """Put a message in place of those of its channel that have not left yet."""
+        self._put(channel, message, replaces=True)
+
+    def _put(self, channel: int, message: bytes, *, replaces: bool) -> int:
         with self._lock:
             wakes = not self._messages
             if self._is_free and len(message) <= SHORT_BYTES_MAX:
                 wakes = self._send(channel, message)
             else:
-                kept = [waiting for waiting in self._messages if waiting[0] != channel]
-                self._messages = deque([*kept, (channel, message)])
-                self._bytes = sum(len(waiting) for _, waiting in self._messages)
+                if replaces:
+                    self._messages = deque(waiting for waiting in self._messages if waiting[0] != channel)
+                    self._bytes = sum(len(waiting) for _, waiting in self._messages)
+                self._messages.append((channel, message))
+                self._bytes += len(message)
+            waiting_bytes = self._bytes
         if wakes:
             self._wake()
+        return waiting_bytes
 
     @property
     def _is_free(self) -> bool:
