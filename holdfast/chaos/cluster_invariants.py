@@ -43,6 +43,7 @@ class ClusterInvariants:
         self._counters = counters
         self._formations: dict[int, Formation] = {}
         self._frozen: dict[tuple[int, int], Entry] = {}  # (partition, epoch) of what was delivered
+        self._unseen: set[tuple[int, int]] = set()  # trimmed on all disks before anything was delivered
         self._begun: dict[str, tuple[int, int]] = {}  # node -> (incarnation, generation) last seen at its beginning
         self._sealed: dict[str, tuple[int, int]] = {}  # node -> (generation, the last cut that it called sealed)
         self._order_numbers: dict[str, int] = {}
@@ -250,14 +251,14 @@ class ClusterInvariants:
                     raise Violation(f"I1: epoch {epoch} is {what}; {name} has no log of partition {partition}")
             if not copies:
                 continue
-            _, first_base, first = copies[0]
-            for name, base, entries in copies[1:]:
-                after = max(base, first_base)
-                if _behind(entries, after) != _behind(first, after):
+            longest, least, first = min(copies, key=lambda copy: copy[1])
+            for name, base, entries in copies:
+                if _behind(entries, base) != _behind(first, base):
                     raise Violation(
-                        f"I1: epoch {epoch} is {what}; of partition {partition} {copies[0][0]} has {first},"
+                        f"I1: epoch {epoch} is {what}; of partition {partition} {longest} has {first},"
                         f" {name} has {entries}"
                     )
+            self._unseen |= {(partition, trimmed) for trimmed in range(self.delivered + 1, least + 1)}
             found |= {(partition, number): entry for number, entry in first.items()}
         return found
 
@@ -287,6 +288,8 @@ class ClusterInvariants:
             whole = kept[partition] >= formation.logs[partition][1]
             for epoch in range(base + 1, self.delivered + 1):
                 wanted, held = self._frozen.get((partition, epoch)), found.get((partition, epoch))
+                if (partition, epoch) in self._unseen:
+                    continue
                 if held != wanted and (held is not None or whole):
                     raise Violation(
                         f"I3: {node.name} adopts a log of partition {partition} that has {held} in epoch {epoch},"

@@ -263,7 +263,7 @@ class ClusterWorld:
     def _open_once_more(self, first: coordinator_effects.Finish) -> None:
         """What has come to its end has nothing to do, and comes to the same end."""
         self.strikes.ceased, self.strikes.stopping = True, False
-        rows = self.table()
+        rows, end = self.table(), self._end_of(first)
         self.start_all([node for node in self.nodes if node.standing is not Standing.LEFT])
         began, before = self.schedule.now, self.boundaries
         while not (self.coordinator.finish is not None and self._at_rest):
@@ -274,10 +274,15 @@ class ClusterWorld:
             if self.boundaries - before > self._boundaries_max():
                 raise Violation("started once more, it does not come to its end")
         stopped = self.coordinator.finish.error is None and not self.options.common.ends
-        if (self.coordinator.finish.ended, self.coordinator.finish.error) != (first.ended, first.error) and not stopped:
+        if self._end_of(self.coordinator.finish) != end and not stopped:
             raise Violation(f"started once more, it ends with {self.coordinator.finish} and not with {first}")
         if first.ended and self.table() != rows:
             raise Violation("started once more, it logs more epochs")
+
+    def _end_of(self, finish: coordinator_effects.Finish) -> object:
+        """How it ended, and before which record; of the calls that fail in a record's wake any may be named."""
+        checkpoint = self.coordinator.kept.checkpoint
+        return finish.ended, finish.error is None, checkpoint.limit if checkpoint is not None else None
 
     # --- what is logged
 

@@ -136,7 +136,8 @@ class Network:
         if connection is None or (not self.healed and self._random.random() < self.options.levels_lost):
             return
         if not self.healed and self._random.random() < self.options.levels_lost * LATE_LEVELS:
-            self._deliver_late(receiver, payload)
+            # Not to another process: what a worker says of itself reaches only whom it is connected to.
+            self._deliver_late(receiver, payload, connection.ends[receiver])
         times = 1 if self.healed or self._random.random() >= self.options.levels_lost else 2
         for _ in range(times):
             self._schedule.after(self._latency(), lambda: self._arrive_level(connection, sender, receiver, payload))
@@ -186,12 +187,12 @@ class Network:
         if self._random.random() < self.options.late:
             self._deliver_late(receiver, payload)
 
-    def _deliver_late(self, receiver: str, payload: object) -> None:
-        """It comes once more, or only now, to whatever process is there by then."""
+    def _deliver_late(self, receiver: str, payload: object, only: End | None = None) -> None:
+        """It comes once more, or only now, to whatever process is there by then, or `only` to this one."""
 
         def deliver() -> None:
             end = self._ends.get(receiver)
-            if end is not None and self._frozen.get(receiver, 0.0) <= self._schedule.now:
+            if end is not None and only in (None, end) and self._frozen.get(receiver, 0.0) <= self._schedule.now:
                 self._counters.meet("message of an old connection")
                 end.received(payload)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,17 +50,18 @@ Take = Callable[[Sequence[Any], Identity | None], None]
 
 
 class Server(ThreadingHTTPServer):
-    """Listens from when it is made until `close`."""
+    """Serves a socket that listens, until `close`, which ends that as well."""
 
     daemon_threads = True
     block_on_close = False  # who waits for an answer is told by others that there will be none
-    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], rules: Rules, take: Take) -> None:
+    def __init__(self, listener: socket.socket, rules: Rules, take: Take) -> None:
         self.rules = rules
         self.take = take
         self._places = threading.Semaphore(CONNECTIONS_MAX)
-        super().__init__(address, Handler)
+        super().__init__(listener.getsockname(), Handler, bind_and_activate=False)
+        self.socket.close()  # the library's own; this one listens already
+        self.socket = listener
         serve = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), name="holdfast-http", daemon=True)
         serve.start()
 

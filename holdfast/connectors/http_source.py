@@ -16,10 +16,11 @@ from typing import Any, Final
 from holdfast.connectors.gate import Gate
 from holdfast.connectors.http_server import LATER_SECONDS, Identity, RefusedError, Rules, Server
 from holdfast.connectors.interface import Block
+from holdfast.connectors.listener import listening
 from holdfast.connectors.posts import Posts
 from holdfast.connectors.send import REMEMBERED, Send
 from holdfast.core.connector import Undecodable
-from holdfast.core.errors import ApplicationError, UsageError, ValueTypeError
+from holdfast.core.errors import ApplicationError, ValueTypeError
 from holdfast.core.serial_order import ONLY_PARTITION
 from holdfast.core.types import TypeRegistry
 
@@ -77,14 +78,7 @@ class Http:
     def open(self, partition: str, offset: object | None) -> HttpReader:
         number = 0 if offset is None else offset
         assert type(number) is int, offset
-        try:
-            self._server = Server(self._address, self._rules, self._take)
-        except OSError as error:
-            host, port = self._address
-            raise UsageError(
-                f"sources.Http can't listen on {host}:{port}: {error.strerror or error}; "
-                "end what uses the port, or take another one"
-            ) from error
+        self._server = Server(listening(*self._address, "sources.Http"), self._rules, self._take)
         self._posts.reopen(number)
         return HttpReader(self._posts, self._server, number)
 

@@ -12,27 +12,25 @@ import os
 import selectors
 import socket
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from holdfast.connectors.gate import Gate
 from holdfast.connectors.interface import Block
 from holdfast.connectors.line_files import checked_encoding
+from holdfast.connectors.listener import listening
 from holdfast.connectors.tcp import LENGTH_MAX, SAYS, Address, Framing, TooLongError, checked_framing
 from holdfast.connectors.text_file import TextDecoder
 from holdfast.core.connector import Undecodable
-from holdfast.core.errors import ApplicationError, UsageError
+from holdfast.core.errors import ApplicationError
 from holdfast.core.types import TypeRegistry
 
 RECORD_BYTES_MAX: Final = 1 << 20
 _RECEIVE_BYTES: Final = 1 << 16
 # A killed process lets go of its port when it has wholly ended; data directories are waited for as long.
-_BIND_SECONDS: Final = 5.0
-_BIND_POLL_SECONDS: Final = 0.02
+_ACCEPT_AGAIN_SECONDS: Final = 0.02
 # Between two openings of a partition in one process, as when a cluster forms a new generation.
 _PARKED_SECONDS: Final = 5.0
-_BACKLOG: Final = 128
 
 
 class Tcp:
@@ -179,7 +177,8 @@ class TcpReader:
         self._port = port
         self._offset = offset
         self._number = offset
-        self._server = listening(port)
+        self._server = listening(port.address.host, port.address.port, "sources.Tcp")
+        self._server.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._stop, self._stopper = os.pipe()
         self._selector.register(self._stop, selectors.EVENT_READ, None)
@@ -212,7 +211,7 @@ class TcpReader:
             accepted, (host, port, *_) = self._server.accept()
         except OSError as error:  # the sender has gone already, or there are too many
             SAYS.warning("%s: a connection could not be accepted: %s", self._port.place, error.strerror)
-            self._gate.closed.wait(_BIND_POLL_SECONDS)
+            self._gate.closed.wait(_ACCEPT_AGAIN_SECONDS)
             return
         accepted.setblocking(False)
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -257,24 +256,3 @@ class TcpReader:
         os.close(self._stopper)
         self._port.park(connections)
         self._server.close()  # last: who finds the port free in this process finds the connections as well
-
-
-def listening(port: Port) -> socket.socket:
-    """A socket that listens; UsageError where that can't be."""
-    address = port.address
-    deadline = time.monotonic() + _BIND_SECONDS
-    while True:
-        try:
-            (family, _, _, _, where), *_ = socket.getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            server = socket.create_server(where[:2], family=family, backlog=_BACKLOG)
-        except OSError as error:
-            if "in use" not in (error.strerror or ""):
-                raise UsageError(f"{port.place} can't listen there: {error.strerror}") from error
-            if time.monotonic() >= deadline:
-                raise UsageError(f"{port.place}: the port is in use by another process") from error
-            time.sleep(_BIND_POLL_SECONDS)
-        else:
-            server.setblocking(False)
-            return server

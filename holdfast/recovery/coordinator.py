@@ -339,14 +339,12 @@ class Coordinator:
     def _is_at_rest(self, formation: Formation, statuses: list[Status]) -> bool:
         """Whether nothing will ever happen any more: all stand at one epoch, and nobody may open another.
 
-        Statuses are of different moments. But who has ended, or has heard that it is to stop, stays so; and had anybody
-        opened an epoch since, it would not stand where the others do.
+        Statuses are of different moments. But who has heard that it is to stop stays so; and had anybody opened an
+        epoch before, it would not stand where the others do.
         """
         if len({own.applied for own in statuses}) > 1 or not all(own.resting for own in statuses):
             return False
-        if formation.limit is not None or all(own.ended for own in statuses):
-            return True
-        return self.stopping and all(self.orders.has_stopped(own) for own in statuses)
+        return formation.limit is not None or all(self.orders.has_stopped(own) for own in statuses)
 
     # --- the end
 
@@ -399,12 +397,17 @@ class Coordinator:
             return Announce(formation)
         if status.phase is not Phase.RUN:
             return None
-        return Run(formation.number, self.stopping, self.rounds.ordered, self._complete_for(status.node))
+        statuses = self.roster.running(formation)
+        if statuses is None and not self.stopping:
+            return None  # whether all sources have ended is not known; who hears nothing opens no epoch for a timer
+        stopping = self.stopping or all(own.ended for own in statuses or ())
+        return Run(formation.number, stopping, self.rounds.ordered, self._complete_for(status.node))
 
     def _order_end(self, status: Status) -> Body:
         complete = self._complete_for(status.node)
         is_done = self.at_once or status.completed >= complete or status.phase is not Phase.RUN
-        return Run(status.generation, self.stopping, 0, complete, finish=is_done)
+        stopping = self.stopping or not is_done  # what it opened until it is done would lie behind the checkpoint
+        return Run(status.generation, stopping, 0, complete, finish=is_done)
 
     def _complete_for(self, node: str) -> int:
         """The checkpoint that counts, for those that have it."""

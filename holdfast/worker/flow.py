@@ -13,8 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.core.epochs import LogEntry
+from holdfast.core.pipeline import StopBeforeError
 from holdfast.core.plan import SOURCES
+from holdfast.core.positions import TIMER
 from holdfast.recovery.generation import Formation, Limit
+from holdfast.recovery.messages import Failure
 from holdfast.replication.exchange import Exchange
 from holdfast.replication.messages import Opening, Records, Stage
 from holdfast.worker.cluster_effects import ClusterEffect
@@ -181,6 +184,12 @@ class Flow:
         """Whether the epoch that is next to be applied can go on by a step."""
         epoch = self.epochs.get(self.applied + 1)
         return epoch is not None and self.stages.can_advance(epoch)
+
+    def failure(self, stop: StopBeforeError) -> Failure:
+        """The record, or the timers, before which work ends: of the epoch in hand, which is applied or computed."""
+        epoch = self.applied + 1 if self.may_apply else self.computed
+        turn, partition, number = stop.position[:3]
+        return Failure(Limit(epoch, turn, partition, 0 if partition == TIMER else number), str(stop.error))
 
     @property
     def is_half_applied(self) -> bool:

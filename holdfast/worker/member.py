@@ -403,9 +403,7 @@ class Member:
     @property
     def alarm(self) -> int | None:
         """When it wants to hear the time again though nothing happens: timers open epochs at the first partition."""
-        if self.running is None or 0 not in self.running.logs.own:
-            return None
-        return min((due for due in self.running.dues.values() if due is not None), default=None)
+        return self.running.next_due if self.running is not None else None
 
     def check_invariants(self) -> None:
         """Assert what must hold after every event."""

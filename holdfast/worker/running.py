@@ -10,14 +10,13 @@ failed nothing more is worked on: the next generation begins at a cut before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from holdfast.core.epochs import Cursor
 from holdfast.core.errors import ValueTypeError
 from holdfast.core.pipeline import ReturnNeededError, StopBeforeError
-from holdfast.core.positions import TIMER
 from holdfast.core.values import decode, encode
-from holdfast.recovery.generation import Formation, Limit
+from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Failure, Run
 from holdfast.replication import messages
 from holdfast.replication.links import Links
@@ -39,6 +38,7 @@ from holdfast.worker.staging import Staging
 from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
+UNHEARD: Final = Run(0)  # until the coordinator, which knows whether all sources have ended, has said something
 
 
 class Running:
@@ -82,7 +82,7 @@ class Running:
             delivery=self.delivery,
         )
         self.numbers_at: dict[int, list[int]] = {}  # cut -> numbers of all sinks' last outputs, until tokens are told
-        self.run: Run = Run(formation.number)
+        self.run: Run = UNHEARD
         self.now = now
         self.cut_due = now + settings.cut_ms
         self.work_began: int | None = None  # when the epoch just applied was begun
@@ -364,13 +364,12 @@ class Running:
         return self._flag_may_ride() and self.flow.computed == self.flow.closed
 
     def _alarm_is_due(self) -> bool:
-        """With live sources a due timer alone opens an epoch; the first partition's log keeps its time."""
-        if not self.live or self.run.stopping or 0 not in self.logs.own or self.formation.is_over(self.flow.closed):
+        """With live sources a due timer alone opens an epoch; not once all have ended, which is a stop as well."""
+        if not self.live or self.run is UNHEARD or self.run.stopping or self.formation.is_over(self.flow.closed):
             return False
         if min(self.progress.delivered, self.delivery.delivered) < self.flow.closed:
             return False
-        dues = [due for due in self.dues.values() if due is not None]
-        return bool(dues) and min(dues) <= self.now
+        return (due := self.next_due) is not None and due <= self.now
 
     # --- work
 
@@ -387,15 +386,9 @@ class Running:
         except ReturnNeededError as needed:
             self.careful = (needed.step,)
         except StopBeforeError as stop:
-            self.failure = self._failure(stop)
+            self.failure = self.flow.failure(stop)
         except ValueTypeError as error:
             self.fatal = str(error)
-
-    def _failure(self, stop: StopBeforeError) -> Failure:
-        computing = not self.flow.may_apply
-        epoch = self.flow.computed if computing else self.flow.applied + 1
-        turn, partition, number = stop.position[:3]
-        return Failure(Limit(epoch, turn, partition, 0 if partition == TIMER else number), str(stop.error))
 
     def _opening(self) -> Opening:
         """What this member asks for with the epoch that it computes next."""
@@ -478,6 +471,11 @@ class Running:
         """The failure, once its epoch can't be lost: the place would name another record in another epoch."""
         failure = self.failure
         return failure if failure is not None and self.progress.durable >= failure.limit.epoch else None
+
+    @property
+    def next_due(self) -> int | None:
+        """When the first timer of all members is due, where it can open an epoch: whose log keeps the time."""
+        return min((due for due in self.dues.values() if due is not None), default=None) if 0 in self.logs.own else None
 
     @property
     def is_resting(self) -> bool:

@@ -93,7 +93,7 @@ KEPT = [
             network=replace(NETWORK, tail=0.01, doubled=0.2),
             common=replace(
                 COMMON,
-                seed=1,
+                seed=7,
                 application="skipping",
                 live=True,
                 settings=replace(SETTINGS, unsealed_max=1),
@@ -290,7 +290,7 @@ KEPT = [
         replace(
             QUIET,
             common=replace(
-                COMMON, seed=16, application="random-0", live=True, settings=replace(SETTINGS, checkpoint_ms=1)
+                COMMON, seed=33, application="random-0", live=True, settings=replace(SETTINGS, checkpoint_ms=1)
             ),
             faults=(
                 ClusterFault(K.KILL_COORDINATOR, "done StageChunks", 5, 150.0, 1.0, (2, 5)),
@@ -341,7 +341,7 @@ KEPT = [
             network=replace(NETWORK, latency_ms=5.0, tail=0.1),
             common=replace(
                 COMMON,
-                seed=11,
+                seed=74,
                 application="random-37",
                 live=True,
                 settings=replace(SETTINGS, cut_ms=0),

@@ -24,6 +24,7 @@ from holdfast.core.connector import Sent
 from holdfast.core.errors import ApplicationError, UsageError
 from holdfast.core.types import TypeRegistry
 from tests.cli.command import holdfast, last_line, running, write
+from tests.connectors.ports import free_port
 
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
@@ -214,7 +215,8 @@ def test_nothing_is_taken_while_nobody_reads(desk: Desk) -> None:
     assert desk.post(b"1", JSON) == (200, {"records": 1})
 
 
-def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+def test_a_port_that_stays_in_use_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.connectors.listener.PATIENCE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UsageError, match=f"can't listen on {address}: Address already in use; end what uses"):
@@ -265,11 +267,6 @@ app = hf.Application("orders")
 orders = app.source(hf.sources.Http("127.0.0.1:PORT", "/orders"))
 orders.key_by(lambda order: order["customer"]).stateful(book, state=list).sink(hf.sinks.JsonLines("booked.jsonl"))
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def order_until_answered(port: int, number: int, batch: int) -> int:
@@ -345,7 +342,8 @@ def test_a_cluster_books_every_order_once_while_the_workers_that_listen_are_kill
                 workers = [pid for pid, role in children(process.pid) if role == "worker"]
                 os.kill(next(pid for pid in workers if listens(pid, port)), signal.SIGKILL)
         process.terminate()
-        assert process.wait(timeout=60) == 143
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 143, told
 
     booked = [json.loads(line) for line in (tmp_path / "booked.jsonl").read_text().splitlines()]
     assert [number for _, number, _ in booked] == list(range(sent))

@@ -24,7 +24,8 @@ from holdfast.connectors.interface import InterruptedWriteError
 from holdfast.core.errors import ApplicationError, OutputShortError, SinkError
 from tests.cli.command import holdfast, last_line, running, write, write_lines
 from tests.connectors.killing import count_lines, wait_until
-from tests.connectors.test_tcp_source import connected, free_port
+from tests.connectors.ports import free_port
+from tests.connectors.test_tcp_source import connected
 from tests.repository import ROOT
 
 SECONDS_MAX = 60.0

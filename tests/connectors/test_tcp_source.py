@@ -18,9 +18,11 @@ import holdfast as hf
 from chaos.cluster_kills import children
 from holdfast import sources
 from holdfast.connectors.interface import Block, Reader
+from holdfast.connectors.listener import listening
 from holdfast.core.errors import ApplicationError, UsageError
 from tests.cli.command import holdfast, last_line, running, write
 from tests.connectors.killing import count_lines, ended_cleanly
+from tests.connectors.ports import free_port
 
 SECONDS_MAX = 60.0
 LINES = 400
@@ -38,12 +40,6 @@ app = hf.Application("tcp")
 lines = app.source(hf.sources.Tcp("127.0.0.1:PORT", "127.0.0.1:OTHER"))
 lines.key_by(lambda line: line[0]).stateful(numbered, state=list).sink(hf.sinks.TextFile("out.txt"))
 """
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def connected(port: int) -> socket.socket:
@@ -182,15 +178,35 @@ def test_closing_ends_the_wait_for_records() -> None:
 
 
 def test_a_port_in_use_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.connectors.tcp_source._BIND_SECONDS", 0.1)
+    monkeypatch.setattr("holdfast.connectors.listener.PATIENCE_SECONDS", 0.1)
     with Listening() as own:
         other = sources.Tcp(own.partition)
-        with pytest.raises(UsageError, match=f"TCP source {own.partition}: the port is in use by another process"):
+        said = f"sources.Tcp can't listen on {own.partition}: Address already in use; end what uses"
+        with pytest.raises(UsageError, match=said):
             other.open(own.partition, None)
 
 
+def test_a_port_that_is_in_use_for_a_moment_is_waited_for() -> None:
+    port = free_port()
+    holding = threading.Event()
+    with socket.create_server(("127.0.0.1", port)) as held:
+
+        def let_go() -> None:
+            holding.wait(SECONDS_MAX)
+            held.close()
+
+        waits = threading.Thread(target=let_go)
+        waits.start()
+        with pytest.MonkeyPatch.context() as patch:
+            # The first try has failed when somebody sleeps.
+            patch.setattr("holdfast.connectors.listener.time.sleep", lambda seconds: holding.set())
+            listening("127.0.0.1", port, "source").close()
+        waits.join(SECONDS_MAX)
+    assert holding.is_set()
+
+
 def test_an_address_of_another_machine_is_one_clear_line() -> None:
-    with pytest.raises(UsageError, match=r"TCP source 192.0.2.1:9000 can't listen there"):
+    with pytest.raises(UsageError, match=r"sources.Tcp can't listen on 192.0.2.1:9000: Cannot assign"):
         sources.Tcp("192.0.2.1:9000").open("192.0.2.1:9000", None)
 
 
@@ -219,8 +235,8 @@ def test_a_run_whose_port_is_in_use_ends_with_two(tmp_path: Path) -> None:
         done = holdfast(tmp_path, "run", "app.py")
 
     assert done.returncode == 2
-    said = f"holdfast: error: TCP source 127.0.0.1:{port}: the port is in use by another process"
-    assert last_line(done.stderr) == said
+    said = f"sources.Tcp can't listen on 127.0.0.1:{port}: Address already in use; end what uses the port"
+    assert last_line(done.stderr).startswith(f"holdfast: error: {said}")
 
 
 @pytest.mark.parametrize(

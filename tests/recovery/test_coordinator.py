@@ -334,7 +334,7 @@ def test_the_failure_that_comes_first_in_the_order_ends_the_cluster_after_a_chec
     assert desk.body("a") == Run(3, checkpoint=number)
     desk.run("a", "b", resting=True, applied=8, prepared=number, prepared_at=8)
     desk.store()
-    assert desk.body("a") == Run(3, complete=number)
+    assert desk.body("a") == Run(3, stopping=True, complete=number)
     desk.run("a", "b", resting=True, applied=8, prepared=number, prepared_at=8, completed=number)
     assert desk.body("a") == Run(3, complete=number, finish=True)
     for node in "ab":
@@ -370,15 +370,17 @@ def test_the_end_of_all_sources_is_checkpointed_and_then_told_to_all() -> None:
     rest: dict[str, Any] = {"resting": True, "ended": True}
     desk.run("a", **rest)
     desk.run("b", **rest, applied=8)
-    assert desk.body("a") == Run(1)  # b has not come as far
+    assert desk.body("a") == Run(1, stopping=True)  # a timer that is due would still open an epoch
+    desk.run("a", **rest)
+    assert desk.body("a") == Run(1, stopping=True)  # b has not come as far
     desk.run("b", **rest)
     number = 1 << ROUND_BITS | 1
-    assert desk.body("a") == Run(1, checkpoint=number)
+    assert desk.body("a") == Run(1, stopping=True, checkpoint=number)
     desk.run("a", "b", **rest, applied=10, prepared=number, prepared_at=10)
     desk.store()
     desk.run("a", **rest, applied=10, prepared=number, prepared_at=10, completed=number)
     assert desk.body("a") == Run(1, complete=number, finish=True)
-    assert desk.body("b") == Run(1, complete=number)
+    assert desk.body("b") == Run(1, stopping=True, complete=number)  # nor may one at the very end
     desk.hear("a", phase=Phase.OVER)
     assert not desk.coordinator.finished
     desk.give(events.WorkerLost(0, "b"))
@@ -392,6 +394,7 @@ def test_a_start_after_the_end_ends_without_another_checkpoint() -> None:
     before = working()
     rest: dict[str, Any] = {"resting": True, "ended": True}
     before.run("a", "b", **rest)
+    before.run("a", "b", **rest)
     number = 1 << ROUND_BITS | 1
     before.run("a", "b", **rest, prepared=number, prepared_at=9)
     before.store()
@@ -399,6 +402,7 @@ def test_a_start_after_the_end_ends_without_another_checkpoint() -> None:
     desk.kept = before.kept
     desk.run("a", "b", **rest, completed=number)
     desk.store()
+    desk.run("a", "b", **rest, completed=number)
 
     assert desk.body("a") == Run(1, complete=number, finish=True)
 

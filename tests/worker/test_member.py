@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import holdfast as hf
 from holdfast.core.epochs import Chunk, Cursor, LogEntry
 from holdfast.core.values import encode
 from holdfast.recovery.generation import Checkpoint
@@ -26,6 +27,10 @@ PATIENCE_MS = machine.PATIENCE_MS
 
 def kinds(orders: list[Any]) -> list[type]:
     return [type(order) for order in orders if not isinstance(order, cdo.SendStatus | cdo.SendPeer)]
+
+
+def ring(message: str, state: list[str], ctx: hf.Context) -> None:
+    ctx.set_timer(ctx.time + 50)
 
 
 def at_work(bench: Bench, number: int = 1, **more: Any) -> Bench:
@@ -212,6 +217,25 @@ def test_the_first_partitions_owner_wants_to_hear_the_time_when_a_timer_is_due()
     alarms.append(bench.member.alarm)
 
     assert alarms == [None, 50, None]
+
+
+def test_a_due_timer_opens_an_epoch_only_for_who_has_heard_that_sources_go_on() -> None:
+    app = hf.Application("live")
+    app.source(hf.sources.Generator(lambda: iter(()))).key_by(str).stateful(ring, state=list).sink(hf.sinks.Memory())
+    bench = at_work(Bench(app, backups=0), nodes=("a",))
+    running = bench.member.running
+    assert running is not None
+    bench.answer_cursors()
+    running.dues["b"] = 5
+    bench.now = 9
+    closed = []
+    for told in (None, Run(1, stopping=True), Run(1)):
+        if told is not None:
+            bench.order(told)
+        bench.tick()
+        closed.append(running.flow.closed)
+
+    assert closed == [0, 0, 1]
 
 
 def test_no_cut_is_asked_for_while_one_is_coming() -> None:
