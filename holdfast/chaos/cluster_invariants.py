@@ -20,7 +20,7 @@ from holdfast.chaos.verdict import Held
 from holdfast.core.replies import Answer
 from holdfast.recovery import effects as coordinator_effects
 from holdfast.recovery.events import Kept
-from holdfast.recovery.generation import Formation
+from holdfast.recovery.generation import Checkpoint, Formation
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
 from holdfast.replication.messages import Envelope, Opening, Stage, UpdateSet
 from holdfast.storage.memory_partition_log import STORE
@@ -92,21 +92,33 @@ class ClusterInvariants:
             kept.checkpoint is None or kept.checkpoint.epoch < before.checkpoint.epoch
         ):
             raise Violation(f"checkpoint {before.checkpoint} was complete, now it is {kept.checkpoint}")
-        formation = kept.formation
+        formation, checkpoint = kept.formation, kept.checkpoint
+        if formation is not None and checkpoint is not None and checkpoint != before.checkpoint:
+            self._check_ended(formation, checkpoint)
         if formation is None or formation == before.formation:
             return
         known = self._formations.setdefault(formation.number, formation)
         if known != formation or (before.formation is not None and formation.number <= before.formation.number):
             raise Violation(f"I5: generation {formation.number} has two contents, or comes late")
-        checkpoint = kept.checkpoint.epoch if kept.checkpoint is not None else 0
-        if formation.cut < checkpoint:
-            raise Violation(f"I7: generation {formation.number} returns to {formation.cut}, behind {checkpoint}")
+        epoch = checkpoint.epoch if checkpoint is not None else 0
+        if formation.cut < epoch:
+            raise Violation(f"I7: generation {formation.number} returns to {formation.cut}, behind {epoch}")
         self._check_logs(formation)
         # Epochs behind the level were logged nowhere: what they are now is not what a cut in memory made of them.
         self.images = {cut: held for cut, held in self.images.items() if cut <= formation.level}
         if before.formation is not None:
             self._check_cut(before.formation, formation)
             self._count_change(before.formation, formation)
+
+    def _check_ended(self, formation: Formation, checkpoint: Checkpoint) -> None:
+        """Nothing is logged behind the checkpoint that is said to be that of the end, unless a call failed there."""
+        if not checkpoint.ended or checkpoint.limit is not None:
+            return
+        holders = {name for holders in formation.layout.partitions for name in holders.all}
+        for node in filter(None, map(self.node, sorted(holders))):
+            behind = [entry.epoch for entry in entries_of(node.disk) if entry.epoch > checkpoint.epoch]
+            if behind:
+                raise Violation(f"{checkpoint} is that of the end, and {node.name} has logged epochs {behind}")
 
     def _check_logs(self, formation: Formation) -> None:
         """What was delivered must be in the adopted logs."""

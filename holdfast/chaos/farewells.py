@@ -86,6 +86,10 @@ class Farewells:
         if life in self._relieved or life in self._at_once:
             return
         upto = 0 if checkpoint is None else checkpoint.epoch + (checkpoint.limit is not None)
-        behind = [entry.epoch for entry in entries_of(node.disk) if entry.epoch > upto]
+        behind = [
+            entry.epoch
+            for entry in entries_of(node.disk)
+            if entry.epoch > upto and node.name in formation.layout.partitions[entry.chunk.partition].all
+        ]
         if behind and formation.limit is None:
             raise Violation(f"{node.name} ends with epochs {behind} behind the last checkpoint, which is at {upto}")

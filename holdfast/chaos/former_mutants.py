@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from holdfast.chaos.planting import Ground, Mutants, instead_property
-from holdfast.recovery.generation import Formation
 from holdfast.recovery.messages import Ask
 from holdfast.recovery.roster import Roster
 from holdfast.worker import member as member_module
@@ -123,7 +122,7 @@ def _repeats_unanswered(ground: Ground) -> None:
 
 @FORMER_MUTANTS.enter("timers-after-the-end", "what has come to its end fires no timers when it is started again")
 def _timers_after_the_end(ground: Ground) -> None:
-    ground.instead(Formation, "is_over", lambda formation, epoch: False)
+    ground.replace(Member, "_made_status", lambda make: lambda own, number: replace(make(own, number), located=True))
 
 
 @FORMER_MUTANTS.enter("busy-and-silent", "a member that always has work tells how far it has got")

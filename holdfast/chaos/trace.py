@@ -85,7 +85,8 @@ def _text(now: float | None, who: str, kind: str, thing: object) -> str:
 def _status(status: Status) -> str:
     said = [status.phase.value, f"of {status.generation}", f"promised {status.promised}", f"sealed {status.sealed}"]
     said += [f"closed {status.closed}", f"applied {status.applied}", f"prepared {status.prepared}"]
-    said += [name for name in ("resting", "ended", "caught_up", "changed", "report") if getattr(status, name)]
+    flags = ("resting", "located", "ended", "caught_up", "changed", "report")
+    said += [name for name in flags if getattr(status, name)]
     complaints = [(name, getattr(status, name)) for name in ("lost", "careful", "failure", "fatal")]
     said += [f"{name} {value!r}" for name, value in complaints if value]
     return f"status {status.node}/{status.incarnation} #{status.number}: {', '.join(said)}"

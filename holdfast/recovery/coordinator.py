@@ -397,10 +397,11 @@ class Coordinator:
             return Announce(formation)
         if status.phase is not Phase.RUN:
             return None
-        statuses = self.roster.running(formation)
-        if statuses is None and not self.stopping:
-            return None  # whether all sources have ended is not known; who hears nothing opens no epoch for a timer
-        stopping = self.stopping or all(own.ended for own in statuses or ())
+        statuses = self.roster.running(formation) or []
+        is_known = bool(statuses) and all(own.located for own in statuses)
+        if not is_known and not self.stopping:
+            return None  # perhaps all sources have ended; who hears nothing opens no epoch for a timer
+        stopping = self.stopping or all(own.ended for own in statuses)
         return Run(formation.number, stopping, self.rounds.ordered, self._complete_for(status.node))
 
     def _order_end(self, status: Status) -> Body:

@@ -126,13 +126,6 @@ class Formation:
         """The member on a node."""
         return next((member for member in self.members if member.node == node), None)
 
-    def is_over(self, epoch: int) -> bool:
-        """Whether all sources had ended with this epoch, and it is in the checkpoint.
-
-        Timers that are not due at the end stay as they are; started again later, the cluster would fire them.
-        """
-        return self.checkpoint is not None and self.checkpoint.ended and self.checkpoint.epoch == epoch
-
     def lacks(self, node: str) -> tuple[int, ...]:
         """The ranges that a node gets a snapshot of."""
         return next((ranges for holder, ranges in self.lacking if holder == node), ())

@@ -83,6 +83,7 @@ class Status:
     applied: int = 0
     changed: bool = False  # something was applied since the cut of the last checkpoint
     resting: bool = False  # closed = applied = durable = delivered at every member, nothing waits to be read here
+    located: bool = False  # it knows where its partitions stand, and so whether they have ended
     ended: bool = False  # its partitions have all ended
     caught_up: bool = False  # its backups have everything that they lacked
     prepared: int = 0  # the checkpoint that is whole on its disk, sealed, with every range that it holds …

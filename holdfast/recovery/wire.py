@@ -100,6 +100,7 @@ class StatusFields(NamedTuple):
     applied: Natural
     changed: bool
     resting: bool
+    located: bool
     ended: bool
     caught_up: bool
     prepared: Natural
@@ -133,6 +134,7 @@ def pack_status(status: Status) -> bytes:
         applied=status.applied,
         changed=status.changed,
         resting=status.resting,
+        located=status.located,
         ended=status.ended,
         caught_up=status.caught_up,
         prepared=status.prepared,
@@ -165,6 +167,7 @@ def unpack_status(packed: bytes | memoryview) -> Status:
         applied=fields.applied,
         changed=fields.changed,
         resting=fields.resting,
+        located=fields.located,
         ended=fields.ended,
         caught_up=fields.caught_up,
         prepared=fields.prepared,

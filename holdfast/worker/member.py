@@ -359,6 +359,7 @@ class Member:
             applied=running.applied,
             changed=running.changed,
             resting=running.is_resting,
+            located=running.replay.has_cursors,
             ended=not running.parts.unended and running.replay.has_cursors,
             caught_up=running.cuts.caught_up and running.logs.caught_up,
             prepared=running.staging.prepared,

@@ -365,7 +365,7 @@ class Running:
 
     def _alarm_is_due(self) -> bool:
         """With live sources a due timer alone opens an epoch; not once all have ended, which is a stop as well."""
-        if not self.live or self.run is UNHEARD or self.run.stopping or self.formation.is_over(self.flow.closed):
+        if not self.live or self.run is UNHEARD or self.run.stopping:
             return False
         if min(self.progress.delivered, self.delivery.delivered) < self.flow.closed:
             return False

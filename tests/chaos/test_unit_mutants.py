@@ -28,6 +28,7 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
     "cut-inside-epoch-sealed": test_cuts.test_what_lies_inside_an_epoch_is_never_sealed,
     "half-snapshot-counts": test_holding.test_a_snapshot_in_parts_counts_when_all_of_it_is_here,
     "lacking-counts-as-held": test_cuts.test_a_new_backup_holds_nothing_before_it_has_the_snapshot,
+    "rounds-ordered-again": test_coordinator.test_a_round_of_an_earlier_life_is_given_up,
     "busy-and-silent": test_member.test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless,
     "checkpoint-while-lacking": (
         test_coordinator.test_a_checkpoint_is_ordered_of_all_and_counts_when_the_record_of_it_is_durable

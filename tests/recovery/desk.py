@@ -14,7 +14,7 @@ from holdfast.recovery.messages import Ask, Order, Phase, Remembered, Report, St
 
 CONFIG = Config(workers=2, partitions=1, sinks=1, live=True, ranges=4)
 ALL = (0, 1, 2, 3)
-WELL: dict[str, Any] = {"caught_up": True, "sealed": 5, "closed": 9, "applied": 9}
+WELL: dict[str, Any] = {"caught_up": True, "located": True, "sealed": 5, "closed": 9, "applied": 9}
 
 
 @dataclass

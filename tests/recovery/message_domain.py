@@ -82,6 +82,7 @@ statuses = every_field(
     applied=naturals,
     changed=st.booleans(),
     resting=st.booleans(),
+    located=st.booleans(),
     ended=st.booleans(),
     caught_up=st.booleans(),
     prepared=naturals,

@@ -390,6 +390,21 @@ def test_the_end_of_all_sources_is_checkpointed_and_then_told_to_all() -> None:
     assert desk.kept.checkpoint.ended
 
 
+def test_nobody_is_told_to_go_on_before_all_know_whether_their_sources_have_ended() -> None:
+    desk = working()
+    before = desk.said["a"]
+    desk.kept = replace(desk.kept, life=2)
+    desk = Desk(kept=desk.kept)
+    desk.run("a", ended=True)
+    desk.run("b", located=False)
+    desk.store()
+    assert "a" not in desk.said
+
+    desk.run("b", ended=True)
+    assert desk.body("a") == Run(1, stopping=True)
+    assert before.order == Run(1)
+
+
 def test_a_start_after_the_end_ends_without_another_checkpoint() -> None:
     before = working()
     rest: dict[str, Any] = {"resting": True, "ended": True}

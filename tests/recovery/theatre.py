@@ -190,6 +190,7 @@ class Theatre:
             applied=node.applied,
             changed=node.applied > staged[1],
             resting=generation is not None and self.is_resting(generation),
+            located=generation is not None,
             caught_up=generation is not None and self.cluster.has_caught_up(generation, node.name),
             prepared=staged[0],
             prepared_at=staged[1],

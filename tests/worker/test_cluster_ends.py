@@ -150,7 +150,7 @@ def test_rounds_that_an_earlier_life_of_the_coordinator_ordered_are_replaced(see
         processes = [process for process in cluster.processes.values() if process is not None]
         running = [process.member.running for process in processes]
         under_way = any(own is not None and own.staging.pending is not None for own in running)
-        if restarts < 5 and under_way and cluster.random.random() < 0.01:
+        if restarts < 5 and under_way and cluster.random.random() < 0.05:
             restarts += 1
             cluster.start_coordinator()
 
