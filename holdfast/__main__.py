@@ -1,8 +1,6 @@
 """`python -m holdfast`: the command line."""
 
-import sys
-
-from holdfast.cli.main import main
+from holdfast.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

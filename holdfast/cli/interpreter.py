@@ -16,6 +16,8 @@ from typing import NoReturn
 from holdfast.core.errors import UsageError
 
 HASH_SEED = "0"
+# Commands that run user code as a worker does.
+WORKERS = frozenset({"run", "worker", "coordinator"})
 # Says which process has already put itself in its own place, so that one that ignores the environment is noticed.
 REPLACED = "HOLDFAST_REPLACED"
 # A commit's thread gets the interpreter this much sooner from a busy engine thread: 5 ms is the default.
@@ -28,6 +30,15 @@ def check() -> None:
     """Refuse an interpreter that leaves assertions out: they guard the promise."""
     if sys.flags.optimize:
         raise UsageError("python -O leaves out the assertions that guard the data; run without -O and PYTHONOPTIMIZE")
+
+
+def begin() -> None:
+    """Have a worker's process put itself in its own place before it has loaded anything that it would load twice.
+
+    Only where the first argument says already that it is one, and it was not done before; `fix_hash_seed` comes again.
+    """
+    if sys.argv[1:2] and sys.argv[1] in WORKERS and os.environ.get(REPLACED) != str(os.getpid()):
+        fix_hash_seed()
 
 
 def fix_hash_seed() -> None:

@@ -3,22 +3,24 @@
 Exit codes are those of `holdfast.core.errors`, see docs/running.md: 0 done, 1 a difference was found, 2 wrong call,
 3 stopped while running, 4 data directory unusable, 128 + n ended by signal n. Stdout carries outputs, reports and
 verdicts; everything else goes to stderr.
-Commands import what they need when they run: starting a worker costs as little as it can.
+Commands import what they need when they run: starting a worker costs as little as it can. Its process begins anew with
+a fixed hash seed, so nothing that the command line needs is imported before that.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from holdfast.cli import interpreter, options
-from holdfast.cli.reports import Heard, Reports
+from holdfast.cli import interpreter
 from holdfast.core.errors import HoldfastError, UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
+    from holdfast.cli.reports import Reports
     from holdfast.core.application import Application
 
 COMMANDS = {
@@ -42,6 +44,7 @@ DEFECT = 3
 
 def run() -> NoReturn:
     """Be the `holdfast` command."""
+    interpreter.begin()
     sys.exit(main())
 
 
@@ -50,6 +53,9 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
 
     With `app` that application is meant and APP is not given: `python app.py run`.
     """
+    from holdfast.cli import options
+    from holdfast.cli.reports import Heard, Reports
+
     reports = Reports(options.form_of(sys.argv[1:] if argv is None else argv))
     try:
         arguments = options.parse(argv, with_app=app is None)
@@ -96,7 +102,7 @@ def _cause(error: Exception) -> Exception:
 
 def _is_worker(arguments: argparse.Namespace) -> bool:
     """Whether this process is a worker's own: its interpreter is set up for that, and it ends at once."""
-    return arguments.owns_process and arguments.command in options.WORKERS
+    return arguments.owns_process and arguments.command in interpreter.WORKERS
 
 
 def _command(name: str) -> Callable[[argparse.Namespace, Application | None], int]:

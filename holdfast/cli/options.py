@@ -15,8 +15,6 @@ from holdfast.chaos.cluster_scenarios import SCENARIOS as CLUSTER_SCENARIOS
 from holdfast.cli.reports import FORMS, Form
 from holdfast.core.errors import UsageError
 
-# Commands that run user code as a worker does.
-WORKERS = frozenset({"run", "worker", "coordinator"})
 LATER = {
     "grow": "add workers to a running cluster",
     "shrink": "take workers out of a running cluster",

@@ -6,7 +6,7 @@ import argparse
 import gc
 from pathlib import Path
 
-from holdfast.cli import cluster, loading
+from holdfast.cli import loading
 from holdfast.cli.options import check_later
 from holdfast.cli.reports import Heard
 from holdfast.cli.scratch import RunOutcome
@@ -20,7 +20,7 @@ from holdfast.runtime.fresh import delete
 from holdfast.runtime.main_task import MainTask
 from holdfast.runtime.metrics import serve
 from holdfast.runtime.rehearsal import rehearsal
-from holdfast.runtime.take_over import is_under_way
+from holdfast.runtime.stage import is_under_way
 from holdfast.runtime.transport.addresses import parse
 from holdfast.worker.settings import Settings
 
@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     app = loading.load(arguments.app) if given is None else given
     app.check()
     if arguments.workers > 1 or is_cluster(arguments.data or Path("holdfast-data") / app.name):
+        from holdfast.cli import cluster  # as much again as one worker needs, and loading it is most of a start
+
         return cluster.run(arguments, app)
     data: Path = arguments.data or Path("holdfast-data") / app.name
     scratch: Path | None = arguments.capture

@@ -18,7 +18,10 @@ import msgspec
 
 from holdfast.connectors.line_files import LineFiles
 from holdfast.connectors.text_file import raw_lines
-from holdfast.core.connector import Undecodable
+from holdfast.core.connector import Sound, Undecodable
+
+# Bytes of a line in which its first colon is looked for.
+_BEGINNING_MAX = 64
 
 
 class JsonLines(LineFiles):
@@ -40,6 +43,7 @@ class JsonLines(LineFiles):
         decoder = msgspec.json.Decoder() if self.encoding == "utf-8" else None
         self._fast: Callable[[bytes], Any] | None = None if decoder is None else decoder.decode
         self._fast_lines: Callable[[bytes], list[Any]] | None = None if decoder is None else decoder.decode_lines
+        self._is_uniform = True  # so far lines begin alike, up to their first colon
 
     def decode(self, raw: bytes) -> list[Any]:
         records = self._objects(raw)
@@ -53,14 +57,27 @@ class JsonLines(LineFiles):
         """The records of a block of lines that are one object each, all at once; None if it is not surely one."""
         if self._fast_lines is None or not raw.startswith(b"{") or not raw.endswith((b"}\n", b"}")):
             return None
-        between = raw.count(b"}\n{")
-        if between + raw.endswith(b"\n") != raw.count(b"\n"):
+        between = raw.count(b"\n") - raw.endswith(b"\n")
+        if not self._all_between(raw, between):
             return None
         try:
-            records = self._fast_lines(raw)
+            records = Sound(self._fast_lines(raw))
         except (ValueError, RecursionError):
             return None  # some line is not plain
         return records if len(records) == between + 1 else None
+
+    def _all_between(self, raw: bytes, newlines: int) -> bool:
+        """Whether so many newlines stand between "}" and "{": all but one at the end.
+
+        More that must follow each of them is found sooner, by half of the time for most files: their lines all begin
+        with the same key.
+        """
+        if self._is_uniform:
+            beginning = raw[: raw.find(b":", 0, _BEGINNING_MAX) + 1]
+            if beginning and raw.count(b"}\n" + beginning) == newlines:
+                return True
+            self._is_uniform = False
+        return raw.count(b"}\n{") == newlines
 
     def _records(self, found: list[bytes]) -> list[Any]:
         if self._fast is not None:

@@ -16,6 +16,8 @@ from holdfast.core.errors import InputChangedError, ProcessingError, UsageError
 
 # One read call: large enough that its price per line vanishes, small enough to stay in the processor's cache.
 READ_BYTES = 256 * 1024
+# More than lines took so far that is read ahead of a block, so that they seldom take more.
+_MARGIN = 1.0625
 
 
 def check_input(path: str) -> None:
@@ -63,6 +65,7 @@ class LineReader:
         self._start = 0  # bytes of the buffer that were given
         self._exhausted = offset is not None and offset.ended  # the end of the file was met
         self._given = lines.GivenLines()
+        self._line_bytes = lines.LINE_BYTES_GUESS  # about the length of a line
 
     def _verified(self, offset: FileOffset, looks: FileLooks) -> Chain:
         """The chain up to the offset, read again as far as it must be; InputChangedError when it differs."""
@@ -115,6 +118,7 @@ class LineReader:
             self._fill(READ_BYTES)
         if count is None:
             count = lines.count_lines(raw, 0, len(raw))
+        self._line_bytes = len(raw) / count
         self._given.add(raw, count)
         return Block(raw, count, self._all_given)
 
@@ -125,15 +129,19 @@ class LineReader:
     def _end_of_block(self, records_max: int | None, bytes_max: int) -> tuple[int, int | None]:
         """Where in the buffer the next block ends, its start when the file holds nothing more; its lines if known."""
         if records_max is not None:
+            # As much as they probably take, but hardly more: looking for them in less would be in vain.
+            likely = min(int(records_max * self._line_bytes * _MARGIN), bytes_max)
+            if len(self._buffer) - self._start < likely:
+                self._fill(max(READ_BYTES, likely) + self._start - len(self._buffer))
             stop = min(len(self._buffer), self._start + bytes_max)
-            end = lines.end_of_lines(self._buffer, records_max, self._start, stop)
+            end = lines.end_of_lines(self._buffer, records_max, self._start, stop, self._line_bytes)
             if end > 0:
                 return end, records_max
         while len(self._buffer) - self._start < bytes_max and not self._exhausted:
             self._fill(max(READ_BYTES, bytes_max))
         stop = min(len(self._buffer), self._start + bytes_max)
         if records_max is not None:
-            end = lines.end_of_lines(self._buffer, records_max, self._start, stop)
+            end = lines.end_of_lines(self._buffer, records_max, self._start, stop, self._line_bytes)
             if end > 0:
                 return end, records_max
         if self._exhausted and stop == len(self._buffer):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 _NEAR = 8
 # Guesses by the density of newlines before halving instead, which no shape of input can slow down.
 _GUESSES_MAX = 4
-# First guess of a line's length; it only decides how soon the search is near.
-_LINE_BYTES_GUESS = 64
+# A line's length before any was seen; it only decides how soon the search is near.
+LINE_BYTES_GUESS = 64.0
 
 
 def count_lines(raw: bytes, start: int, stop: int) -> int:
@@ -41,37 +41,44 @@ def length_of(raw: bytes, count: int) -> int:
     return end
 
 
-def end_of_lines(raw: bytes, count: int, start: int, stop: int) -> int:
+def end_of_lines(raw: bytes, count: int, start: int, stop: int, line_bytes: float = LINE_BYTES_GUESS) -> int:
     """Where the `count`-th line from `start` on ends, behind its newline; -1 if it has none before `stop`.
 
-    Interpolation search over counted newlines, so that no line costs a step of Python.
+    Interpolation search over counted newlines, so that no line costs a step of Python. `line_bytes` is about the length
+    of one: the better it is known, the less is counted twice.
     """
-    guesses, width = 0, count * _LINE_BYTES_GUESS
-    while count > _NEAR:
-        middle = min(start + width, stop)
-        found = raw.count(b"\n", start, middle)
+    low, below = start, 0  # lines that end before `low`: fewer than `count`
+    high, above = stop, -1  # and before `high`: more than `count`, or -1 as long as `high` is `stop`
+    width = int(count * line_bytes)
+    guesses = 0
+    while count - below > _NEAR:
+        middle = min(low + max(width, 1), high)
+        if above < 0 or middle - low <= high - middle:
+            found = below + raw.count(b"\n", low, middle)
+        else:
+            found = above - raw.count(b"\n", middle, high)
         if count <= found <= count + _NEAR:
             for _ in range(found - count + 1):
                 middle = raw.rfind(b"\n", start, middle)
             return middle + 1
         if found > count:
-            width = (middle - start) * count // found
-            stop = middle
+            high, above = middle, found
         elif middle == stop:
             return -1
         else:
-            count -= found
-            width = (middle - start) * count // found if found else 2 * width
-            start = middle
+            low, below = middle, found
         guesses += 1
         if guesses > _GUESSES_MAX:
-            width = (stop - start) // 2
-        width = max(width, 1)
-    for _ in range(count):
-        start = raw.find(b"\n", start, stop) + 1
-        if start == 0:
+            width = (high - low) // 2 if above >= 0 else 2 * width
+        elif above >= 0:
+            width = (high - low) * (count - below) // (above - below)
+        else:
+            width = (low - start) * (count - below) // below if below else 2 * width
+    for _ in range(count - below):
+        low = raw.find(b"\n", low, stop) + 1
+        if low == 0:
             return -1
-    return start
+    return low
 
 
 class GivenLines:

@@ -23,6 +23,12 @@ class Undecodable:
     error: Exception
 
 
+class Sound(list[Any]):
+    """Records none of which is `Undecodable`: a source that knows it says so by giving them as this."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Sent:
     """A record that came with its sender's id: a later one with the same id is a repeat and has no effect.

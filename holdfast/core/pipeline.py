@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from holdfast.core import keys
 from holdfast.core.cache import CachedBook
-from holdfast.core.connector import Undecodable, remembered_by
+from holdfast.core.connector import Sound, Undecodable, remembered_by
 from holdfast.core.context import Context
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.emission import Copier
@@ -153,7 +153,7 @@ class Pipeline:
                 self._function(self._source_of(part), careful=False)  # what fails in making it is not the user's
             try:
                 for part in parts:
-                    if Undecodable in set(map(type, part.records)):
+                    if type(part.records) is not Sound and Undecodable in set(map(type, part.records)):
                         raise NotPlainError
                     self._function(self._source_of(part), careful=False)(
                         part.records, part.turn, part.partition, part.first

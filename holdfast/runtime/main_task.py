@@ -1,21 +1,24 @@
-"""The main task of a worker process: signals, progress and, later, sockets, around the engine thread.
+"""The main task of a worker process: signals and progress, around the engine thread.
 
 It runs in the main thread, because only that one hears signals. The first SIGINT or SIGTERM ends the run cleanly, a
 second one ends the process at once: what was durable then is durable, and the next start goes on from it.
+It waits for nothing but its own queue, so it needs no event loop: loading one would be a fifth of a short run.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
-from collections.abc import AsyncIterator, Callable
-
-import trio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from holdfast.core.application import Application
 from holdfast.runtime.engine_thread import EngineThread, Options
 
 PROGRESS_SECONDS = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class MainTask:
@@ -25,46 +28,53 @@ class MainTask:
         """`seconds` ends the run cleanly after this time."""
         self.signal: int | None = None  # what asked the run to end
         self._seconds = seconds
-        self._ended: trio.Event | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
-        self.engine = EngineThread(app, options, self._on_end)
+        # Numbers of signals; None: the engine has ended. (A SimpleQueue may be put to from within a signal's handler.)
+        self._happened: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self.engine = EngineThread(app, options, lambda: self._happened.put(None))
 
     def run(self, on_stop: Callable[[int], None], on_progress: Callable[[], None] | None) -> None:
         """Run to the end; `on_stop` is called at the first signal, `on_progress` about once a second."""
-        trio.run(self._main, on_stop, on_progress)
+        started = time.monotonic()
+        stop_at = None if self._seconds is None else started + self._seconds
+        show_at = None if on_progress is None else started + PROGRESS_SECONDS
+        with self._hearing():
+            self.engine.start()
+            while True:
+                try:
+                    number = self._happened.get(timeout=_until(stop_at, show_at))
+                except queue.Empty:
+                    pass
+                else:
+                    if number is None:
+                        return
+                    self._hear(number, on_stop)
+                now = time.monotonic()
+                if stop_at is not None and now >= stop_at:
+                    stop_at = None
+                    self.engine.ask_stop()
+                if on_progress is not None and show_at is not None and now >= show_at:
+                    on_progress()
+                    show_at = now + PROGRESS_SECONDS
 
-    async def _main(self, on_stop: Callable[[int], None], on_progress: Callable[[], None] | None) -> None:
-        self._ended = trio.Event()
-        self._token = trio.lowlevel.current_trio_token()
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear, signals, on_stop)
-                if self._seconds is not None:
-                    nursery.start_soon(self._stop_after, self._seconds)
-                if on_progress is not None:
-                    nursery.start_soon(self._show, on_progress)
-                self.engine.start()
-                await self._ended.wait()
-                nursery.cancel_scope.cancel()
+    @contextmanager
+    def _hearing(self) -> Iterator[None]:
+        """Signals come into the queue while this lasts."""
+        before = {number: signal.signal(number, lambda number, _: self._happened.put(number)) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def _on_end(self) -> None:
-        assert self._token is not None
-        assert self._ended is not None
-        self._token.run_sync_soon(self._ended.set)
-
-    async def _hear(self, signals: AsyncIterator[int], on_stop: Callable[[int], None]) -> None:
-        async for number in signals:
-            if self.signal is not None:
-                os._exit(128 + number)
-            self.signal = number
-            on_stop(number)
-            self.engine.ask_stop()
-
-    async def _stop_after(self, seconds: float) -> None:
-        await trio.sleep(seconds)
+    def _hear(self, number: int, on_stop: Callable[[int], None]) -> None:
+        if self.signal is not None:
+            os._exit(128 + number)
+        self.signal = number
+        on_stop(number)
         self.engine.ask_stop()
 
-    async def _show(self, on_progress: Callable[[], None]) -> None:
-        while True:
-            await trio.sleep(PROGRESS_SECONDS)
-            on_progress()
+
+def _until(*moments: float | None) -> float | None:
+    """Seconds to the earliest of these moments; None where there is none."""
+    known = [moment for moment in moments if moment is not None]
+    return max(0.0, min(known) - time.monotonic()) if known else None

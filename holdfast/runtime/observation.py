@@ -11,14 +11,16 @@ import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from holdfast.core.errors import FrameError
 from holdfast.runtime.latencies import BUCKETS, Latencies
-from holdfast.worker.member import Member
 from holdfast.worker.statistics import MemberStatistics, statistics_of_member
+
+if TYPE_CHECKING:  # one worker tells of its process too, and has no use for the machine of a member
+    from holdfast.worker.member import Member
 
 BYTES_MAX: Final = 1 << 20
 SILENT_MAX: Final = 10  # times that nothing new is left unsaid

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -20,7 +20,9 @@ from holdfast.core.entities import GONE
 from holdfast.core.errors import DamagedError, FrameError, ValueTypeError
 from holdfast.core.values import encode
 from holdfast.runtime.plain_values import plain
-from holdfast.worker.running import Running
+
+if TYPE_CHECKING:  # one worker answers too, and has no use for the machine of a member
+    from holdfast.worker.running import Running
 
 QUERY: Final = b"query "  # and a packed `Question`
 KEY_BYTES_MAX: Final = 1 << 20

@@ -15,7 +15,6 @@ from holdfast.core.types import TypeRegistry
 from holdfast.runtime.clock import now
 from holdfast.runtime.points import COMPLETED, COMPLETING, STAGING, Probe
 from holdfast.storage.state import Row, State
-from holdfast.worker.cluster_events import CheckpointPrepared
 from holdfast.worker.events import CheckpointCompleted, ChunksStaged, RowsFolded, SinksSynced
 
 HINTS = "hints"  # the meta record: tag of a type -> module where it was found
@@ -73,6 +72,7 @@ class StateWriter:
 
     def prepare(self, checkpoint: int, record: bytes) -> None:
         """Make durable that all chunks of the checkpoint are staged."""
+        from holdfast.worker.cluster_events import CheckpointPrepared  # only members prepare
 
         def job() -> None:
             self._probe.passed(COMPLETING)

@@ -26,6 +26,7 @@ from holdfast.recovery.generation import ROUND_BITS, Checkpoint, Formation, Hold
 from holdfast.recovery.wire import pack_formation, pack_kept
 from holdfast.runtime.coordinator_process import CLAIMED_AS, CLEAN, RANGES
 from holdfast.runtime.ledger import APPLICATION, Ledger
+from holdfast.runtime.stage import FIRST, is_under_way, stage_of
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.files import sync_directory
 from holdfast.storage.lmdb_coordinator_store import LmdbCoordinatorStore
@@ -36,7 +37,6 @@ from holdfast.worker.record import Record
 
 GENERATION: Final = 1
 NUMBER: Final = GENERATION << ROUND_BITS | 1  # of the checkpoint
-FIRST: Final = "worker-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,12 @@ class Found:
     chunk_bytes: int
 
 
-def is_under_way(data: Path) -> bool:
-    """Whether a directory was being taken over when that was interrupted."""
-    return not data.exists() and (_stage(data) / FIRST).is_dir()
-
-
 def take_over(data: Path, application: str | None = None) -> bool:
     """Make a cluster's directory of one worker's, if it is one; whether it was.
 
     UsageError where that can't be, DataDirectoryError where it is another application's.
     """
-    stage = _stage(data)
+    stage = stage_of(data)
     if not is_under_way(data):
         if not ((data / "format").exists() or (data / "log").exists()):
             return False
@@ -76,10 +71,6 @@ def take_over(data: Path, application: str | None = None) -> bool:
     stage.rename(data)
     sync_directory(data.parent)
     return True
-
-
-def _stage(data: Path) -> Path:
-    return data.with_name(f"{data.name}.cluster")
 
 
 def _prepare(directory: DataDirectory, stage: Path) -> None:

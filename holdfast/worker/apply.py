@@ -22,7 +22,7 @@ from holdfast.worker.effects import Answer, Effect
 from holdfast.worker.exchange import Exchange
 from holdfast.worker.record import Record
 
-DECODED_AT_ONCE = 32 * 1024  # bytes of records: with what they become, what a processor's cache holds
+DECODED_AT_ONCE = 16 * 1024  # bytes of records: with what they become, what a processor's cache holds
 Load = tuple[int, list[Any]]  # (stateful step, lookup keys) whose entities are wanted
 
 
@@ -51,6 +51,8 @@ class Slice:
 
     def between(self, low: Place, high: Place | None) -> Slice | None:
         """What of it lies in low … high; None if nothing does."""
+        if high is None and low is BEGIN:
+            return self
         timed, reached = self.turn is not None, low <= (self.start, False)
         if reached and (high is None or (high.records >= self.end and high >= (self.start, timed))):
             return self
@@ -155,7 +157,7 @@ class Apply:
                         return earlier
                 self.skip = skip
             return Stopped(skip, stop.error, stop.touched)
-        self.records += piece.end - piece.start
+        self.records += sum([len(part.records) for part in piece.parts])
         return None
 
     def answers(self, epoch: Epoch) -> list[Effect]:
@@ -243,7 +245,7 @@ class Apply:
             count = -(-len(records) // self.slice_records)
             length = -(-len(records) // count)
             for start in range(0, len(records), length):
-                piece = records[start : start + length]
+                piece = records if count == 1 else records[start : start + length]
                 yield Slice([Part(0, chunk.partition, first, piece)], None, at)
                 at, first = at + len(piece), first + len(piece)
 

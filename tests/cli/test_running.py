@@ -181,6 +181,19 @@ def test_an_idle_run_needs_next_to_no_time(tmp_path: Path) -> None:
         busy_until_quiet(process.pid)
 
 
+def test_a_start_with_one_worker_loads_no_cluster_and_its_command_line_once(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 3)
+
+    done = holdfast(tmp_path, "run", "app.py", program=("-X", "importtime", "-m", "holdfast"))
+
+    loaded = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")]
+    assert done.returncode == 0
+    assert loaded.count("holdfast.cli.interpreter") == 2  # before and after the process began anew
+    assert loaded.count("holdfast.cli.options") == loaded.count("holdfast.worker.machine") == 1
+    assert not {"trio", "holdfast.worker.member", "holdfast.recovery.messages", "holdfast.cli.cluster"} & set(loaded)
+
+
 def busy_until_quiet(pid: int) -> None:
     """Wait for half a second in which a process uses at most 1 % of a core."""
     deadline = time.monotonic() + 20

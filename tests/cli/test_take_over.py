@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.core.errors import UsageError
 from holdfast.runtime import take_over
+from holdfast.runtime.stage import is_under_way
 from holdfast.storage.directory import DataDirectory
 from tests.cli.command import COUNT, append, counted, holdfast, last_line, running, wait_for, write, write_lines
 
@@ -179,7 +180,7 @@ def test_a_taking_over_that_was_interrupted_goes_on(
     if data.exists():  # nothing has changed for one worker
         assert holdfast(tmp_path, "run", "app.py", "--data", "d").returncode == 0
 
-    assert take_over.is_under_way(data) is not data.exists()
+    assert is_under_way(data) is not data.exists()
     assert take_over.take_over(data)
     assert not take_over.take_over(data)
     assert not (tmp_path / "d.cluster").exists()

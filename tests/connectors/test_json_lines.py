@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast import sources
-from holdfast.core.connector import Undecodable
+from holdfast.core.connector import Sound, Undecodable
 
 NUMBERS = st.one_of(
     st.integers().map(str),
@@ -146,9 +146,19 @@ OBJECT_LIKE = st.one_of(
 @example([b'{"a":1} {"b":2}', b'{"a":', b"1}"], b"\n")
 @example([b'{"a":"}', b'{"}', b'{"a":1}{"b":2}'], b"")
 @example([b'{"a":', b"1}"], b"\n")
+@example([b'{"a":1}', b'{"a":2}', b'{"b":3}'], b"\n")
+@example([b'{"a":1}{"a":2}', b'{"a":3}', b'{"a":', b"4}"], b"\n")
+@example([b"{}", b'{"a":1}', b"{}", b'{"a":1}'], b"")
 def test_lines_that_look_like_an_object_each_are_read_on_their_own_too(lines: list[bytes], end: bytes) -> None:
     records = sources.JsonLines("x").decode(b"\n".join(lines) + end)
     assert list(map(got, records)) == list(map(expected, lines))
+
+
+def test_only_records_that_are_surely_decoded_are_given_as_sound() -> None:
+    source = sources.JsonLines("x")
+    assert type(source.decode(b'{"a":1}\n{"a":2}\n')) is Sound
+    assert type(source.decode(b'{"a":1}\n{"b":2}\n')) is Sound
+    assert type(source.decode(b'{"a":1}\n{"a":}\n')) is not Sound
 
 
 def test_an_undecodable_line_keeps_its_bytes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.connectors import lines
@@ -48,13 +48,15 @@ def test_a_cut_is_behind_the_whole_lines_that_fit_and_one_at_least(raw: bytes, s
     assert lines.cut(raw, start, size) == start + (fitting[-1] if fitting else len(expected[given_before]))
 
 
-@given(BLOCKS, st.integers(0, 50), st.integers(0, 50))
-def test_the_search_stays_inside_its_bounds(raw: bytes, start: int, shorter: int) -> None:
+@given(BLOCKS, st.integers(0, 50), st.integers(0, 50), st.sampled_from([0.0, 0.4, 3.0, lines.LINE_BYTES_GUESS]))
+@example(b"\n" * 300 + b"x" * 300 + b"\n" * 20, 0, 0, 1.0)
+@example(b"x" * 300 + b"\n" * 300, 0, 0, 1.0)
+def test_the_search_stays_inside_its_bounds(raw: bytes, start: int, shorter: int, line_bytes: float) -> None:
     stop = max(start, len(raw) - shorter)
     inside = [line for line in lines_of(raw[start:stop]) if line.endswith(b"\n")]
     for count in {0, min(1, len(inside)), len(inside) // 2, len(inside)}:
-        assert lines.end_of_lines(raw, count, start, stop) == start + len(b"".join(inside[:count]))
-    assert lines.end_of_lines(raw, len(inside) + 1, start, stop) == -1
+        assert lines.end_of_lines(raw, count, start, stop, line_bytes) == start + len(b"".join(inside[:count]))
+    assert lines.end_of_lines(raw, len(inside) + 1, start, stop, line_bytes) == -1
 
 
 @given(st.lists(BLOCKS.filter(bool).map(lambda raw: raw.removesuffix(b"\n") + b"\n"), max_size=5), st.data())
