@@ -62,6 +62,7 @@ QUIET = ClusterOptions(
     faults=(),
     kept_faults=None,
 )
+IN_PARTS = {"holdfast.worker.holding.UPDATE_BYTES_MAX": 1, "holdfast.worker.holding.CHUNK_ROWS_MAX": 1}
 
 
 @dataclass(frozen=True)
@@ -440,6 +441,64 @@ KEPT = [
             ),
             faults=(ClusterFault(K.LEAVE, ANY, 46, 3.0, 1.0, (0, 1)),),
         ),
+    ),
+    Kept(
+        "a node was let go that alone had, beside one other, the last checkpoint of what it had held",
+        "left-before-checkpoint",
+        replace(
+            QUIET,
+            ranges=2,
+            common=replace(
+                COMMON,
+                seed=24,
+                application="uneven clocks-0",
+                live=True,
+                settings=replace(SETTINGS, checkpoint_ms=20),
+                latencies_ms=LATENCIES | {"state": 20.0},
+            ),
+            faults=(
+                ClusterFault(K.LEAVE, ANY, 279, 20.0, 0.0, (0, 2)),
+                ClusterFault(K.RESET, "handled ImagesHeld", 8, 20.0, 0.0, (2, 0)),
+            ),
+        ),
+    ),
+    Kept(
+        "the only one left had all images, did not know where the sinks had stood, and stood still for ever",
+        "tokens-behind-images",
+        replace(
+            QUIET,
+            workers=2,
+            partitions=3,
+            collect_ms=50,
+            network=replace(NETWORK, latency_ms=30.0, tail=0.1),
+            common=replace(COMMON, seed=2, application="sets and dicts", live=True),
+            faults=(
+                ClusterFault(K.JOIN, ANY, 135, 20.0, 0.0, (0, 1)),
+                ClusterFault(K.KILL, ANY, 19, 20.0, 1.0, (2, 1)),
+                ClusterFault(K.LAG, "ordered Snapshot", 1, 20.0, 1000.0, (4, 0)),
+            ),
+        ),
+    ),
+    Kept(
+        "a backup acknowledged a cut of which it had a part",
+        "cut-held-in-part",
+        replace(
+            QUIET,
+            ranges=5,
+            partitions=3,
+            network=replace(NETWORK, latency_ms=5.0, tail=0.1),
+            common=replace(COMMON, seed=7, application="replied-only", limits=IN_PARTS),
+            faults=(
+                ClusterFault(K.LAG, ANY, 48, 150.0, 30.0, (3, 2)),
+                ClusterFault(K.LAG, "done AppendEntries", 3, 150.0, 1.0, (2, 1)),
+                ClusterFault(K.LAG, "handled EntriesSynced", 3, 600.0, 30.0, (0, 2)),
+            ),
+        ),
+    ),
+    Kept(
+        "a part of an update set counted as all of it",
+        "half-update-set-counts",
+        replace(QUIET, common=replace(COMMON, seed=34, application="deletion", limits=IN_PARTS)),
     ),
 ]
 
