@@ -19,6 +19,7 @@ from holdfast.chaos.faults import ANY
 from holdfast.chaos.network import NetworkOptions
 from holdfast.chaos.options import Options
 from holdfast.worker.settings import Settings
+from tests.chaos import several
 
 SETTINGS = Settings(backups=1, checkpoint_ms=200)
 LATENCIES = {name: choices[0] for name, choices in LATENCIES_MS.items()}
@@ -500,12 +501,17 @@ KEPT = [
         "half-update-set-counts",
         replace(QUIET, common=replace(COMMON, seed=34, application="deletion", limits=IN_PARTS)),
     ),
+    Kept(
+        "messages of one number went to several members, and did not find back into their order",
+        "numbered-where-one-becomes-several",
+        replace(QUIET, common=replace(COMMON, application=several.NAME)),
+    ),
 ]
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.bug)
 def test_a_cluster_that_found_a_bug_keeps_the_promise_and_still_finds_it(kept: Kept) -> None:
-    applications = catalogue(EVERYTHING)
+    applications = {**catalogue(EVERYTHING), **catalogue(several.NAME)}
 
     assert Campaign(applications, kind=Kind.CLUSTER).run(kept.options).failure is None
     assert Campaign(applications, kept.bug, Kind.CLUSTER).run(kept.options).failure is not None
