@@ -323,7 +323,7 @@ def _half_update_set_kept(ground: Ground) -> None:
         def stood(shadow: Shadow, *given: Any) -> None:
             coming = shadow._coming.copy()
             stand(shadow, *given)
-            shadow._coming = coming
+            shadow._coming.update(coming)
 
         return stood
 

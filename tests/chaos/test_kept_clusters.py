@@ -502,6 +502,22 @@ KEPT = [
         replace(QUIET, common=replace(COMMON, seed=34, application="deletion", limits=IN_PARTS)),
     ),
     Kept(
+        "a finite source was told to forget what another partition's loss made it give once more",
+        "sources-told-of-own-logs",
+        replace(
+            QUIET,
+            network=replace(NETWORK, latency_ms=5.0),
+            common=replace(
+                COMMON,
+                seed=11,
+                application="awkward keys",
+                limits=dict.fromkeys(ROUND_OF, 1),
+                latencies_ms=LATENCIES | {"log": 0.1},
+            ),
+            faults=(ClusterFault(K.LAG, "done AppendEntries", 5, 150.0, 0.0, (0, 1)),),
+        ),
+    ),
+    Kept(
         "messages of one number went to several members, and did not find back into their order",
         "numbered-where-one-becomes-several",
         replace(QUIET, common=replace(COMMON, application=several.NAME)),
