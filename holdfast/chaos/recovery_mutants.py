@@ -13,7 +13,7 @@ from holdfast.recovery.orders import Orders
 from holdfast.recovery.roster import Roster
 from holdfast.recovery.rounds import Rounds
 from holdfast.recovery.shelf import Shelf
-from holdfast.recovery.testimony import is_member
+from holdfast.recovery.testimony import Reporter, is_member
 from holdfast.worker import member
 
 RECOVERY_MUTANTS = Mutants()
@@ -106,6 +106,38 @@ def _sealed_not_asked(ground: Ground) -> None:
 def _any_memory_counts(ground: Ground) -> None:
     ground.instead(cuts, "remembers", lambda record, node, reporter, cut: bool(reporter.report.memory))
     ground.instead(member.Member, "_remembers", lambda own, formation: bool(own.holding.returned_in))
+
+
+@RECOVERY_MUTANTS.enter("memory-at-any-cut", "memory counts at the cuts that it reaches")
+def _memory_at_any_cut(ground: Ground) -> None:
+    def widened(reporter: Any) -> Any:
+        memory = tuple(replace(one, base=0, top=1 << 60) for one in reporter.report.memory)
+        return replace(reporter, report=replace(reporter.report, memory=memory))
+
+    def make(in_memory: Any) -> Any:
+        def held(record: Any, reporters: Any, cut: int, ranges: int) -> Any:
+            return in_memory(record, {node: widened(own) for node, own in reporters.items()}, cut, ranges)
+
+        return held
+
+    ground.replace(cuts, "in_memory", make)
+
+
+@RECOVERY_MUTANTS.enter("any-checkpoint-on-disk", "a disk counts that has the last complete checkpoint, not another")
+def _any_checkpoint_on_disk(ground: Ground) -> None:
+    def held(found: Any, checkpoint: Any, node: str, reporter: Any) -> Any:
+        return found or (checkpoint.held_by(node) if reporter.report.complete is not None else ())
+
+    ground.after(cuts, "ranges_on_disk", held)
+
+
+@RECOVERY_MUTANTS.enter("stale-reports", "a report counts for the number that it was asked with")
+def _stale_reports(ground: Ground) -> None:
+    def all_of_them(roster: Roster, promise: int) -> Any:
+        reports = [(node, own.status, own.status.report) for node, own in roster.alive.items()]
+        return {node: Reporter(status.incarnation, report) for node, status, report in reports if report is not None}
+
+    ground.instead(Roster, "reporters", all_of_them)
 
 
 # --- the logs

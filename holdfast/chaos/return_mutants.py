@@ -149,10 +149,12 @@ def _time_not_told(ground: Ground) -> None:
 def _memory_not_reaching(ground: Ground) -> None:
     def make(remembers: Any) -> Any:
         def remembered(own: Member, formation: Any) -> bool:
-            if own.cuts is not None and formation.cut not in own.cuts.made:
-                own.cuts.made.append(formation.cut)
-                own.cuts.tokens[formation.cut], own.cuts.times[formation.cut] = {}, 0
-            return bool(remembers(own, formation))
+            made = own.cuts.made if own.cuts is not None else []
+            made.append(formation.cut)
+            try:
+                return bool(remembers(own, formation))
+            finally:
+                made.pop()
 
         return remembered
 
