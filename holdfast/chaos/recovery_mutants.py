@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.chaos.cluster_node import ClusterNode
 from holdfast.chaos.planting import Ground, Mutants
-from holdfast.recovery import changes, coordinator, cuts, layout, lineages, logs
+from holdfast.recovery import changes, coordinator, cuts, decide, layout, lineages, logs
 from holdfast.recovery.events import Kept
 from holdfast.recovery.orders import Orders
 from holdfast.recovery.roster import Roster
@@ -162,6 +162,18 @@ def _stale_log_counts(ground: Ground) -> None:
     ground.instead(
         logs, "as_adopted", lambda record, node, reporter, partition: logs.lineage(reporter, partition)
     )
+
+
+@RECOVERY_MUTANTS.enter("leading-log-not-whole", "who leads a partition has the whole adopted log")
+def _leading_log_not_whole(ground: Ground) -> None:
+    def make(laid_out: Any) -> Any:
+        def with_any_log(record: Any, goal: Any, ground_: Any, logs_: Any, wish: Any) -> Any:
+            adopted = tuple(replace(own, whole=own.whole | own.counted) for own in logs_.adopted)
+            return laid_out(record, goal, ground_, replace(logs_, adopted=adopted), wish)
+
+        return with_any_log
+
+    ground.replace(decide, "_layout", make)
 
 
 @RECOVERY_MUTANTS.enter("log-never-cut-off", "what a log has beyond the adopted one is cut off")

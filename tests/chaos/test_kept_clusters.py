@@ -518,6 +518,17 @@ KEPT = [
         ),
     ),
     Kept(
+        "a worker that had lost the end of its log led the partition before one that had all of it",
+        "leading-log-not-whole",
+        replace(
+            QUIET,
+            common=replace(
+                COMMON, seed=10, application="random-12", live=True, latencies_ms=LATENCIES | {"log": 15.0}
+            ),
+            faults=(ClusterFault(K.KILL, "ordered AppendEntries", 4, 20.0, 0.0, (0, 1)),),
+        ),
+    ),
+    Kept(
         "messages of one number went to several members, and did not find back into their order",
         "numbered-where-one-becomes-several",
         replace(QUIET, common=replace(COMMON, application=several.NAME)),
