@@ -161,6 +161,19 @@ def _memory_not_reaching(ground: Ground) -> None:
     ground.replace(Member, "_remembers", make)
 
 
+@RETURN_MUTANTS.enter("chunks-of-lost-memory-kept", "what was packed is forgotten with the memory it was packed from")
+def _chunks_of_lost_memory_kept(ground: Ground) -> None:
+    def make(forget: Any) -> Any:
+        def forgotten(holding: Holding) -> None:
+            chunks = holding.chunks.copy()
+            forget(holding)
+            holding.chunks = chunks
+
+        return forgotten
+
+    ground.replace(Holding, "forget", make)
+
+
 @RETURN_MUTANTS.enter("given-up-ranges-kept", "images of ranges that are held no more are dropped")
 def _given_up_ranges_kept(ground: Ground) -> None:
     def make(change: Any) -> Any:
@@ -219,6 +232,23 @@ def _checkpoint_while_lacking(ground: Ground) -> None:
         return due
 
     ground.replace(Rounds, "is_due", make)
+
+
+def _caught_up_when(ground: Ground, enough: Any) -> None:
+    def told(status: Any, own: Member, number: int) -> Any:
+        return replace(status, caught_up=enough(own.running)) if own.running is not None else status
+
+    ground.after(Member, "_made_status", told)
+
+
+@RETURN_MUTANTS.enter("caught-up-without-logs", "a backup has caught up when it has the adopted logs")
+def _caught_up_without_logs(ground: Ground) -> None:
+    _caught_up_when(ground, lambda running: running.cuts.caught_up)
+
+
+@RETURN_MUTANTS.enter("caught-up-without-images", "a backup has caught up when it has the images of the cut")
+def _caught_up_without_images(ground: Ground) -> None:
+    _caught_up_when(ground, lambda running: running.logs.caught_up)
 
 
 @RETURN_MUTANTS.enter("rounds-ordered-again", "a checkpoint's number is ordered by one life of the coordinator only")

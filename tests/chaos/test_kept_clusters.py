@@ -6,74 +6,17 @@ the bug needs, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from holdfast.chaos.campaign import Campaign, Kind
 from holdfast.chaos.catalogue import EVERYTHING, catalogue
 from holdfast.chaos.cluster_faults import ClusterFault
 from holdfast.chaos.cluster_faults import ClusterFaultKind as K
-from holdfast.chaos.cluster_options import LATENCIES_MS, ROUND_OF, ClusterOptions
+from holdfast.chaos.cluster_options import ROUND_OF
 from holdfast.chaos.faults import ANY
 from holdfast.chaos.network import NetworkOptions
-from holdfast.chaos.options import Options
-from holdfast.worker.settings import Settings
-from tests.chaos import several
-
-SETTINGS = Settings(backups=1, checkpoint_ms=200)
-LATENCIES = {name: choices[0] for name, choices in LATENCIES_MS.items()}
-NETWORK = NetworkOptions(
-    latency_ms=0.3, tail=0.0, doubled=0.0, late=0.0, late_ms=1.0, notice_ms=100.0, levels_lost=0.0
-)
-COMMON = Options(
-    seed=1,
-    application="comings and goings",
-    copies=1,
-    records_max=40,
-    untimed=False,
-    broken=0,
-    strict=False,
-    mends=True,
-    live=False,
-    ends=True,
-    notices_end=True,
-    sinks=("file",),
-    columns=True,
-    settings=SETTINGS,
-    limits={},
-    tick_ms=5.0,
-    latencies_ms=LATENCIES,
-    faults=(),
-    kept_faults=None,
-)
-QUIET = ClusterOptions(
-    common=COMMON,
-    workers=3,
-    backups=1,
-    ranges=16,
-    partitions=2,
-    network=NETWORK,
-    coordinator_tick_ms=30.0,
-    collect_ms=1000,
-    waiting_ms=500,
-    status_ms=1.0,
-    beat_ms=100.0,
-    drift=0.0,
-    faults=(),
-    kept_faults=None,
-)
-IN_PARTS = {"holdfast.worker.holding.UPDATE_BYTES_MAX": 1, "holdfast.worker.holding.CHUNK_ROWS_MAX": 1}
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A world, and what it once found."""
-
-    what: str
-    bug: str  # the mutant that plants it again
-    options: ClusterOptions
-
+from tests.chaos.quiet import COMMON, LATENCIES, NETWORK, QUIET, SETTINGS, Kept
 
 KEPT = [
     Kept(
@@ -443,102 +386,9 @@ KEPT = [
             faults=(ClusterFault(K.LEAVE, ANY, 46, 3.0, 1.0, (0, 1)),),
         ),
     ),
-    Kept(
-        "a node was let go that alone had, beside one other, the last checkpoint of what it had held",
-        "left-before-checkpoint",
-        replace(
-            QUIET,
-            ranges=2,
-            common=replace(
-                COMMON,
-                seed=24,
-                application="uneven clocks-0",
-                live=True,
-                settings=replace(SETTINGS, checkpoint_ms=20),
-                latencies_ms=LATENCIES | {"state": 20.0},
-            ),
-            faults=(
-                ClusterFault(K.LEAVE, ANY, 279, 20.0, 0.0, (0, 2)),
-                ClusterFault(K.RESET, "handled ImagesHeld", 8, 20.0, 0.0, (2, 0)),
-            ),
-        ),
-    ),
-    Kept(
-        "the only one left had all images, did not know where the sinks had stood, and stood still for ever",
-        "tokens-behind-images",
-        replace(
-            QUIET,
-            workers=2,
-            partitions=3,
-            collect_ms=50,
-            network=replace(NETWORK, latency_ms=30.0, tail=0.1),
-            common=replace(COMMON, seed=2, application="sets and dicts", live=True),
-            faults=(
-                ClusterFault(K.JOIN, ANY, 135, 20.0, 0.0, (0, 1)),
-                ClusterFault(K.KILL, ANY, 19, 20.0, 1.0, (2, 1)),
-                ClusterFault(K.LAG, "ordered Snapshot", 1, 20.0, 1000.0, (4, 0)),
-            ),
-        ),
-    ),
-    Kept(
-        "a backup acknowledged a cut of which it had a part",
-        "cut-held-in-part",
-        replace(
-            QUIET,
-            ranges=5,
-            partitions=3,
-            network=replace(NETWORK, latency_ms=5.0, tail=0.1),
-            common=replace(COMMON, seed=7, application="replied-only", limits=IN_PARTS),
-            faults=(
-                ClusterFault(K.LAG, ANY, 48, 150.0, 30.0, (3, 2)),
-                ClusterFault(K.LAG, "done AppendEntries", 3, 150.0, 1.0, (2, 1)),
-                ClusterFault(K.LAG, "handled EntriesSynced", 3, 600.0, 30.0, (0, 2)),
-            ),
-        ),
-    ),
-    Kept(
-        "a part of an update set counted as all of it",
-        "half-update-set-counts",
-        replace(QUIET, common=replace(COMMON, seed=34, application="deletion", limits=IN_PARTS)),
-    ),
-    Kept(
-        "a finite source was told to forget what another partition's loss made it give once more",
-        "sources-told-of-own-logs",
-        replace(
-            QUIET,
-            network=replace(NETWORK, latency_ms=5.0),
-            common=replace(
-                COMMON,
-                seed=11,
-                application="awkward keys",
-                limits=dict.fromkeys(ROUND_OF, 1),
-                latencies_ms=LATENCIES | {"log": 0.1},
-            ),
-            faults=(ClusterFault(K.LAG, "done AppendEntries", 5, 150.0, 0.0, (0, 1)),),
-        ),
-    ),
-    Kept(
-        "a worker that had lost the end of its log led the partition before one that had all of it",
-        "leading-log-not-whole",
-        replace(
-            QUIET,
-            common=replace(
-                COMMON, seed=10, application="random-12", live=True, latencies_ms=LATENCIES | {"log": 15.0}
-            ),
-            faults=(ClusterFault(K.KILL, "ordered AppendEntries", 4, 20.0, 0.0, (0, 1)),),
-        ),
-    ),
-    Kept(
-        "messages of one number went to several members, and did not find back into their order",
-        "numbered-where-one-becomes-several",
-        replace(QUIET, common=replace(COMMON, application=several.NAME)),
-    ),
 ]
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.bug)
 def test_a_cluster_that_found_a_bug_keeps_the_promise_and_still_finds_it(kept: Kept) -> None:
-    applications = {**catalogue(EVERYTHING), **catalogue(several.NAME)}
-
-    assert Campaign(applications, kind=Kind.CLUSTER).run(kept.options).failure is None
-    assert Campaign(applications, kept.bug, Kind.CLUSTER).run(kept.options).failure is not None
+    kept.judge(catalogue(EVERYTHING))

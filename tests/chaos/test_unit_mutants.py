@@ -15,7 +15,7 @@ from holdfast.chaos.cluster_mutants import CLUSTER_MUTANTS
 from holdfast.chaos.planting import planted
 from tests.recovery import test_coordinator, test_logs, test_reports
 from tests.replication import test_progress
-from tests.worker import test_cuts, test_holding, test_member, test_staging
+from tests.worker import test_cuts, test_holding, test_member, test_member_status, test_staging
 
 
 def _patching(test: Callable[[pytest.MonkeyPatch], None]) -> Callable[[], None]:
@@ -44,6 +44,7 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
     "lacking-counts-as-held": test_cuts.test_a_new_backup_holds_nothing_before_it_has_the_snapshot,
     "rounds-ordered-again": test_coordinator.test_a_round_of_an_earlier_life_is_given_up,
     "rests-before-replay": test_member.test_who_has_yet_to_work_off_its_log_again_is_not_at_rest,
+    "rests-before-replay": test_member_status.test_who_has_yet_to_work_off_its_log_again_is_not_at_rest,
     "memory-not-reaching": test_member.test_memory_that_does_not_reach_back_to_the_cut_is_forgotten,
     "given-up-ranges-kept": (
         test_holding.test_what_a_disk_still_has_of_ranges_that_were_given_up_is_dropped_before_their_snapshot
@@ -55,6 +56,11 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
     "memory-at-any-cut": test_reports.test_memory_counts_at_the_cuts_that_it_reaches,
     "any-checkpoint-on-disk": test_reports.test_another_checkpoint_on_a_disk_does_not_count,
     "stale-reports": test_reports.test_a_report_for_an_earlier_number_does_not_count_and_is_asked_for_again,
+    "caught-up-without-logs": test_member_status.test_a_backup_has_caught_up_when_it_has_both_the_logs_and_the_images,
+    "caught-up-without-images": test_member_status.test_a_backup_has_caught_up_when_it_has_both_the_logs_and_the_images,
+    "chunks-of-lost-memory-kept": (
+        test_holding.test_what_was_packed_is_in_no_checkpoint_once_its_memory_was_given_up
+    ),
     "busy-and-silent": test_member.test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless,
     "checkpoint-while-lacking": (
         test_coordinator.test_a_checkpoint_is_ordered_of_all_and_counts_when_the_record_of_it_is_durable

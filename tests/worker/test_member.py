@@ -496,17 +496,3 @@ def test_an_ended_partition_is_told_once_its_cursor_is_known() -> None:
     bench.answer_cursors(Cursor(0, 3, None, True, 0))
     bench.hear(has.Ticked(0))
     assert bench.status().ended
-
-
-def test_who_has_yet_to_work_off_its_log_again_is_not_at_rest() -> None:
-    """Else a stop that is heard meanwhile would end the cluster with epochs behind its last checkpoint."""
-    bench = at_work(Bench(backups=0), nodes=("a",), level=2, logs=((1, 2),), spans=(((1, 2),),))
-    bench.answer_cursors()
-    bench.order(Run(1, stopping=True))
-    bench.tick()
-    assert not bench.status().resting
-
-    bench.hear(chas.EntriesRead(bench.now, 0, "", ()))
-    for _ in range(20):
-        bench.tick()
-    assert bench.status().resting
