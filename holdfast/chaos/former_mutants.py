@@ -160,3 +160,19 @@ def _unknown_told(ground: Ground) -> None:
         return ordered
 
     ground.replace(Coordinator, "_order_member", make)
+
+
+@FORMER_MUTANTS.enter("timers-while-stopping", "who has heard that it is to stop opens no epoch for a timer")
+def _timers_while_stopping(ground: Ground) -> None:
+    def make(is_due: Any) -> Any:
+        def due(running: Running) -> bool:
+            run = running.run
+            running.run = replace(run, stopping=False) if run.stopping else run
+            try:
+                return bool(is_due(running))
+            finally:
+                running.run = run
+
+        return due
+
+    ground.replace(Running, "_alarm_is_due", make)

@@ -19,6 +19,37 @@ from tests.chaos.quiet import COMMON, IN_PARTS, LATENCIES, NETWORK, QUIET, SETTI
 
 KEPT_RULES = [
     Kept(
+        "a member that had not heard that all sources had ended opened an epoch for a timer",
+        "timers-unheard",
+        replace(QUIET, workers=2, common=replace(COMMON, seed=36, application="stops among timers-3", live=True)),
+    ),
+    Kept(
+        "a member was told to go on before it was known that all sources had ended",
+        "unknown-told",
+        replace(
+            QUIET,
+            workers=1,
+            common=replace(COMMON, seed=7, application="timers that set timers", records_max=10, live=True),
+        ),
+    ),
+    Kept(
+        "nobody was told that all sources had ended, and a timer opened an epoch behind the last checkpoint",
+        "ended-not-told",
+        replace(
+            QUIET,
+            workers=1,
+            status_ms=0.0,
+            network=replace(NETWORK, latency_ms=30.0),
+            common=replace(
+                COMMON, seed=0, application="random-21", live=True, settings=replace(SETTINGS, cut_ms=0)
+            ),
+            faults=(
+                ClusterFault(K.KILL, ANY, 48, 20.0, 0.0, (3, 2)),
+                ClusterFault(K.KILL_ALL, ANY, 201, 150.0, 1.0, (1, 5)),
+            ),
+        ),
+    ),
+    Kept(
         "a node was let go that alone had, beside one other, the last checkpoint of what it had held",
         "left-before-checkpoint",
         replace(

@@ -43,7 +43,7 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
     "half-snapshot-counts": test_holding.test_a_snapshot_in_parts_counts_when_all_of_it_is_here,
     "lacking-counts-as-held": test_cuts.test_a_new_backup_holds_nothing_before_it_has_the_snapshot,
     "rounds-ordered-again": test_coordinator.test_a_round_of_an_earlier_life_is_given_up,
-    "rests-before-replay": test_member.test_who_has_yet_to_work_off_its_log_again_is_not_at_rest,
+    "timers-while-stopping": test_member.test_a_due_timer_opens_an_epoch_only_for_who_has_heard_that_sources_go_on,
     "rests-before-replay": test_member_status.test_who_has_yet_to_work_off_its_log_again_is_not_at_rest,
     "memory-not-reaching": test_member.test_memory_that_does_not_reach_back_to_the_cut_is_forgotten,
     "given-up-ranges-kept": (
