@@ -94,7 +94,7 @@ KEPT_RULES = [
             ranges=5,
             partitions=3,
             network=replace(NETWORK, latency_ms=5.0, tail=0.1),
-            common=replace(COMMON, seed=7, application="replied-only", limits=IN_PARTS),
+            common=replace(COMMON, seed=0, application="replied-only", limits=IN_PARTS),
             faults=(
                 ClusterFault(K.LAG, ANY, 48, 150.0, 30.0, (3, 2)),
                 ClusterFault(K.LAG, "done AppendEntries", 3, 150.0, 1.0, (2, 1)),
@@ -129,7 +129,7 @@ KEPT_RULES = [
         replace(
             QUIET,
             common=replace(
-                COMMON, seed=10, application="random-12", live=True, latencies_ms=LATENCIES | {"log": 15.0}
+                COMMON, seed=12, application="random-12", live=True, latencies_ms=LATENCIES | {"log": 15.0}
             ),
             faults=(ClusterFault(K.KILL, "ordered AppendEntries", 4, 20.0, 0.0, (0, 1)),),
         ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.recovery import cuts
+from holdfast.recovery import cuts, events
 from holdfast.recovery.messages import Ask, OnDisk, Phase
 from holdfast.recovery.testimony import Reporter
-from tests.recovery.desk import memory, working
+from tests.recovery.desk import CONFIG, memory, working
 from tests.recovery.test_decisions import ALL, K, first, on_disk, report
 
 
@@ -24,6 +24,19 @@ def test_a_report_for_an_earlier_number_does_not_count_and_is_asked_for_again() 
     for node in "ab":
         desk.report(node, report=memory(1))
     assert desk.stores
+
+
+def test_the_report_of_a_worker_that_is_gone_since_does_not_count() -> None:
+    desk = working("abc", replace(CONFIG, workers=3))
+    desk.give(events.WorkerLost(0, "c"))
+    desk.store()
+    desk.report("a", report=memory(1))
+    desk.give(events.WorkerLost(0, "a"))
+    desk.report("b", report=memory(1))
+    desk.store()
+
+    assert desk.kept.formation is not None
+    assert [own.node for own in desk.kept.formation.members] == ["b"]
 
 
 def test_memory_counts_at_the_cuts_that_it_reaches() -> None:
