@@ -1,10 +1,11 @@
 """Rules that must hold in a cluster after every event, checked against all disks and machines at once.
 
-I1 what is delivered of an epoch is on every disk that must have it · I3 logs go back to the last complete checkpoint,
-and what was delivered is never lost from them · I5 a generation is recorded before anybody hears of it, and has one
-content · I7 no return goes behind a sealed cut that is in memory, or the last complete checkpoint; what is called
-sealed is delivered, held by all backups and logged by all holders · I8 images are equal at all holders when a
-generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these; disks are read in cluster_audit.
+I1 what is delivered of an epoch, or told its source, is on every disk that must have it · I3 logs go back to the last
+complete checkpoint, and what was delivered or told is never lost from them · I5 a generation is recorded before anybody
+hears of it, and has one content · I7 no return goes behind a sealed cut that is in memory, or the last complete
+checkpoint; what is called sealed is delivered, held by all backups and logged by all holders · I8 images are equal at
+all holders when a generation begins. I6 is the verdict's, I2 and I4 are the machines' and show in these; disks are read
+in cluster_audit.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.chaos.cluster_node import ClusterNode
-from holdfast.chaos.cluster_verdict import base_of, entries_of, images_of
+from holdfast.chaos.cluster_verdict import base_of, entries_of, images_of, records_of
 from holdfast.chaos.counters import Counters
+from holdfast.chaos.inputs import records_before
 from holdfast.chaos.outputs import Violation
 from holdfast.chaos.verdict import Held
 from holdfast.core.replies import Answer
@@ -48,6 +50,7 @@ class ClusterInvariants:
         self._sealed: dict[str, tuple[int, int]] = {}  # node -> (generation, the last cut that it called sealed)
         self._order_numbers: dict[str, int] = {}
         self.answers: dict[tuple[int, int], Answer] = {}  # (partition, record) -> what its sender was told
+        self._told: dict[int, int] = {}  # partition -> records that its source was told it may forget
         self._without_output: set[int] = set()  # generations in which an output was found to lack what the cut says
 
     def node(self, name: str) -> ClusterNode | None:
@@ -234,6 +237,23 @@ class ClusterInvariants:
             if held is not None and held < upto:
                 raise Violation(f"I1: records of partition {partition} up to {upto} are told of, {name} has {held}")
 
+    def told(self, node: ClusterNode, order: effects.TellSource) -> None:
+        """A source may forget what it is told is durable: all disks that must have it do, and it stays in the logs.
+
+        Who has yet to get the log gets it from who has all of it; nothing new becomes durable before.
+        """
+        member, partition, upto = node.member, order.partition, records_before(order.offset)
+        if member is None or member.formation is None:
+            return
+        for name in member.formation.layout.partitions[partition].all:
+            holder = self.node(name)
+            if holder is None or partition in member.formation.lacks_logs(name):
+                continue
+            if member.formation == self.kept.formation and records_of(holder.disk, partition) < upto:
+                held = records_of(holder.disk, partition)
+                raise Violation(f"I1: the source of partition {partition} is told of {upto} records, {name} has {held}")
+        self._told[partition] = max(self._told.get(partition, 0), upto)
+
     def _check_answers(self, order: effects.Answer) -> None:
         for number in range(order.first, order.first + order.count):
             answer = order.answers.get(number)
@@ -298,6 +318,9 @@ class ClusterInvariants:
         for partition in kept:
             base = base_of(node.disk, partition) or 0
             whole = kept[partition] >= formation.logs[partition][1]
+            told = self._told.get(partition, 0)
+            if whole and records_of(node.disk, partition) < told:
+                raise Violation(f"I3: {node.name} adopts a log of partition {partition} without {told} records told")
             for epoch in range(base + 1, self.delivered + 1):
                 wanted, held = self._frozen.get((partition, epoch)), found.get((partition, epoch))
                 if (partition, epoch) in self._unseen:

@@ -49,6 +49,9 @@ class Company(Protocol):
     def ordered(self, node: ClusterNode, effect: Any) -> None:
         """A member gave this order and it was passed on."""
 
+    def told(self, node: ClusterNode, effect: effects.TellSource) -> None:
+        """A member tells a source what is durable. No boundary."""
+
     def done(self, node: ClusterNode, work: Work[Any]) -> None:
         """A work is done; its answer has not arrived."""
 
@@ -288,6 +291,10 @@ class ClusterNode:
             self.finish = effect
             self._end(Standing.LEFT if self._company.is_relieved(self) else Standing.FINISHED)
         self._company.ordered(self, effect)
+
+    def told(self, effect: effects.TellSource) -> None:
+        self._trace.effect(effect, self.name)
+        self._company.told(self, effect)
 
     def done(self, work: Work[Any]) -> None:
         self._trace.done(self._schedule.now, work.order, self.name)

@@ -14,7 +14,7 @@ from holdfast.chaos.subject import Build, Records
 from holdfast.chaos.verdict import Expected, Held
 from holdfast.core.connector import Sent
 from holdfast.core.entities import canonical_of
-from holdfast.core.epochs import EpochRow, LogEntry
+from holdfast.core.epochs import Cursor, EpochRow, LogEntry
 from holdfast.core.failures import Origin
 from holdfast.core.replies import Answer
 from holdfast.core.replies import images_of as images_of_answer
@@ -42,6 +42,19 @@ def base_of(disk: MemoryDisk, partition: int) -> int | None:
     """Behind which epoch a disk's log of a partition begins; None where it has none."""
     log: Any = disk.store(STORE).contents.get(("log", partition))
     return None if log is None else log[1].epoch
+
+
+def records_of(disk: MemoryDisk, partition: int) -> int:
+    """Records of a partition that a disk's log has, with those trimmed."""
+    found = 0
+    for key, value in disk.store(STORE).contents.items():
+        thing: Any = value
+        if key[:2] == ("entry", partition):
+            found = max(found, thing.chunk.first + thing.chunk.count)
+        elif key == ("log", partition):
+            base: Cursor = thing[1]
+            found = max(found, base.number)
+    return found
 
 
 def has_checkpoint(disk: MemoryDisk, checkpoint: Checkpoint) -> bool:

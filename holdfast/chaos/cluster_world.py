@@ -17,7 +17,7 @@ from holdfast.chaos.cluster_invariants import ClusterInvariants
 from holdfast.chaos.cluster_node import ClusterNode, Standing
 from holdfast.chaos.cluster_options import ARRIVALS_MS_MAX, ClusterOptions
 from holdfast.chaos.cluster_strikes import Strikes
-from holdfast.chaos.cluster_verdict import Ledger, judge_answers, judge_images
+from holdfast.chaos.cluster_verdict import Ledger, judge_answers, judge_images, records_of
 from holdfast.chaos.coordinator_node import CoordinatorNode
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.farewells import Farewells
@@ -29,14 +29,12 @@ from holdfast.chaos.outputs import FileOutput, ForgetfulOutput, NumberedOutput, 
 from holdfast.chaos.schedule import Schedule, Streams
 from holdfast.chaos.subject import Build, Records, SimulatedSink, Subject, open_inputs
 from holdfast.chaos.trace import Trace
-from holdfast.core.epochs import Cursor
 from holdfast.recovery import effects as coordinator_effects
 from holdfast.recovery.config import Config
 from holdfast.recovery.coordinator import Coordinator
 from holdfast.recovery.events import Kept
 from holdfast.storage.memory_disk import MemoryDisk
-from holdfast.storage.memory_partition_log import STORE
-from holdfast.worker import cluster_effects, cluster_events
+from holdfast.worker import cluster_effects, cluster_events, effects
 from holdfast.worker.member import Member
 
 # Within so much a healed world must come to its end.
@@ -303,7 +301,7 @@ class ClusterWorld:
             return False
         for partition, holders in enumerate(formation.layout.partitions):
             disk = next((disks[node] for node in holders.all if node in disks), None)
-            if disk is None or _logged(disk, partition) < len(self.inputs[partition].arrivals):
+            if disk is None or records_of(disk, partition) < len(self.inputs[partition].arrivals):
                 return False
         return True
 
@@ -320,6 +318,9 @@ class ClusterWorld:
         self.farewells.ordered(node, effect)
         name = effect.envelope.message if isinstance(effect, cluster_effects.SendPeer) else effect
         self._boundary(f"ordered {type(name).__name__}", node)
+
+    def told(self, node: ClusterNode, effect: effects.TellSource) -> None:
+        self.invariants.told(node, effect)
 
     def done(self, node: ClusterNode, work: Work[Any]) -> None:
         self.invariants.done(node, work.order)
@@ -410,18 +411,3 @@ def _hurried(one: Input) -> Input:
         return one
     arrivals = tuple(time * ARRIVALS_MS_MAX / last for time in one.arrivals)
     return Input(one.source, one.name, arrivals, one.ends, one.notices_end)
-
-
-def _logged(disk: MemoryDisk, partition: int) -> int:
-    """Records of a partition that a disk's log has, with those trimmed."""
-    found = 0
-    for key, value in disk.store(STORE).contents.items():
-        thing: Any = value
-        if key[:2] == ("entry", partition):
-            found = max(found, thing.chunk.first + thing.chunk.count)
-        elif key == ("log", partition):
-            base: Cursor = thing[1]
-            found = max(found, base.number)
-    return found
-
-

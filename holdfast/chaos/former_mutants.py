@@ -10,7 +10,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from holdfast.chaos.planting import Ground, Mutants, instead_property
-from holdfast.recovery.messages import Ask
+from holdfast.recovery.coordinator import Coordinator
+from holdfast.recovery.generation import Formation
+from holdfast.recovery.messages import Ask, Phase, Run
+from holdfast.recovery.orders import Orders
 from holdfast.recovery.roster import Roster
 from holdfast.worker import member as member_module
 from holdfast.worker.holding import Holding
@@ -129,3 +132,47 @@ def _timers_after_the_end(ground: Ground) -> None:
 def _busy_and_silent(ground: Ground) -> None:
     ground.replace(member_module, "PATIENCE_MS", lambda original: FOR_EVER_MS)
 
+
+@FORMER_MUTANTS.enter("ended-not-told", "where all sources have ended members are told to open no more epochs")
+def _ended_not_told(ground: Ground) -> None:
+    def untold(body: Any, own: Coordinator, *rest: Any) -> Any:
+        return replace(body, stopping=own.stopping) if isinstance(body, Run) else body
+
+    ground.after(Coordinator, "_order_member", untold)
+    ground.after(Coordinator, "_order_end", untold)
+    ground.instead(Orders, "has_stopped", lambda orders, status: True)
+
+
+@FORMER_MUTANTS.enter("timers-unheard", "who has heard nothing in its generation opens no epoch for a timer")
+def _timers_unheard(ground: Ground) -> None:
+    ground.after(Running, "__init__", lambda _, running, *rest: setattr(running, "run", Run(0)))
+
+
+@FORMER_MUTANTS.enter("unknown-told", "nobody is told to go on before it is known whether all sources have ended")
+def _unknown_told(ground: Ground) -> None:
+    def make(order_member: Any) -> Any:
+        def ordered(own: Coordinator, formation: Formation, status: Any) -> Any:
+            body = order_member(own, formation, status)
+            if body is None and status.phase is Phase.RUN:
+                return Run(formation.number, own.stopping, own.rounds.ordered, own._complete_for(status.node))
+            return body
+
+        return ordered
+
+    ground.replace(Coordinator, "_order_member", make)
+
+
+@FORMER_MUTANTS.enter("timers-while-stopping", "who has heard that it is to stop opens no epoch for a timer")
+def _timers_while_stopping(ground: Ground) -> None:
+    def make(is_due: Any) -> Any:
+        def due(running: Running) -> bool:
+            run = running.run
+            running.run = replace(run, stopping=False) if run.stopping else run
+            try:
+                return bool(is_due(running))
+            finally:
+                running.run = run
+
+        return due
+
+    ground.replace(Running, "_alarm_is_due", make)

@@ -26,6 +26,8 @@ BROKEN = None  # stands in a block where the time of a record would, if that can
 class SimulatedSource:
     """Stands in for a source of the application: the same records, live or not, each with its time."""
 
+    acknowledges = True  # what is told of is checked, and changes nothing: see `records_before`
+
     def __init__(self, records: Mapping[str, Sequence[object]], *, live: bool) -> None:
         self.live = live
         self.timed = any(isinstance(record, At) for part in records.values() for record in part)
@@ -70,6 +72,12 @@ class SimulatedSource:
         return self._blocks.open(partition, offset)
 
 
+def records_before(offset: object) -> int:
+    """How many records of a partition lie before an offset that its reader gave."""
+    assert isinstance(offset, (list, tuple)), offset
+    return int(offset[0])
+
+
 def undecodable(raw: bytes) -> Undecodable:
     """A record that can't be decoded, the same for the machine and the reference."""
     return Undecodable(raw, ValueError("not to be read"))
@@ -107,7 +115,7 @@ class OpenInput:
         self._input = opened
         self._now = now
         self._reader = opened.source.open(opened.name, offset)
-        self._start = int(offset[0]) if isinstance(offset, (list, tuple)) else 0
+        self._start = 0 if offset is None else records_before(offset)
         self._given = 0
 
     @property

@@ -1,7 +1,7 @@
 """Rules that must hold after every event, checked against what the disk holds; and rare situations.
 
-I1 nothing of an epoch is delivered, applied, acknowledged or answered before the log has it, and no record is
-answered in two ways · I3 the log covers (checkpoint, tail] · I7 a start goes to exactly the last complete
+I1 nothing of an epoch is delivered, applied, acknowledged, answered or told its source before the log has it, and no
+record is answered in two ways · I3 the log covers (checkpoint, tail] · I7 a start goes to exactly the last complete
 checkpoint · a checkpoint completes only when its chunks are staged and its sinks synced. I6, that outputs are a
 prefix of the reference's, needs the reference and is the verdict's.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.chaos.counters import Counters
+from holdfast.chaos.inputs import records_before
 from holdfast.chaos.life import Life
 from holdfast.chaos.outputs import Violation
 from holdfast.core.replies import Answer
@@ -166,7 +167,11 @@ class Invariants:
             self._counters.meet("clock set back")
         self._clock = event.now
 
-    # --- what senders are told
+    # --- what senders and sources are told
+
+    def told(self, order: effects.TellSource) -> None:
+        """A source is told that what lies before an offset is durable."""
+        self._check_told(order.partition, records_before(order.offset))
 
     def _count_records(self) -> None:
         assert self._log is not None

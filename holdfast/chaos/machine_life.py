@@ -41,6 +41,9 @@ class Watcher(Protocol):
     def ordered(self, effect: Any) -> None:
         """The machine gave this order and it was passed on."""
 
+    def told(self, effect: effects.TellSource) -> None:
+        """A source is told what is durable. No boundary: no store, sink or other process hears of it."""
+
     def done(self, work: Work[Any]) -> None:
         """A work is done; its answer has not arrived."""
 
@@ -180,6 +183,10 @@ class MachineLife(ABC):
         except BaseException:
             self._pulse.watcher.broke(event)
             raise
+        for effect in given:
+            if isinstance(effect, effects.TellSource):
+                self._pulse.watcher.told(effect)
+        given = [effect for effect in given if not isinstance(effect, effects.TellSource)]
         for effect in given:
             self._carry_out(effect)
             self._pulse.watcher.ordered(effect)

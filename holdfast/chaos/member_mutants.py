@@ -14,6 +14,7 @@ from holdfast.core.positions import Column
 from holdfast.replication import exchange
 from holdfast.replication.links import Links
 from holdfast.replication.log_copies import LogCopies
+from holdfast.replication.messages import ImagesHeld, UpdateSet
 from holdfast.replication.progress import Progress
 from holdfast.replication.shadow import Shadow
 from holdfast.storage.memory_partition_log import MemoryPartitionLog
@@ -295,6 +296,39 @@ def _update_sets_kept(ground: Ground) -> None:
         shadow.base = cut
 
     ground.instead(Shadow, "at", fold_all)
+
+
+@MEMBER_MUTANTS.enter("cut-held-in-part", "a cut is acknowledged when the last part of its update set is here")
+def _cut_held_in_part(ground: Ground) -> None:
+    def acknowledged(orders: Any, running: Running, envelope: Any) -> Any:
+        message, link = envelope.message, running.links.peers.get(envelope.sender)
+        if isinstance(message, UpdateSet) and link is not None and link.received == envelope.number:
+            running._send(envelope.sender, ImagesHeld(message.cut))
+        return orders
+
+    ground.after(Running, "peer_sent", acknowledged)
+
+
+@MEMBER_MUTANTS.enter("half-update-set-counts", "an update set counts when its last part has come")
+def _half_update_set_counts(ground: Ground) -> None:
+    def make(take: Any) -> Any:
+        return lambda shadow, primary, cut, chunks, *, last=True: take(shadow, primary, cut, chunks, last=True)
+
+    ground.replace(Shadow, "take", make)
+
+
+@MEMBER_MUTANTS.enter("half-update-set-kept", "parts of an update set are forgotten where another generation begins")
+def _half_update_set_kept(ground: Ground) -> None:
+    def make(stand: Any) -> Any:
+        def stood(shadow: Shadow, *given: Any) -> None:
+            coming = shadow._coming.copy()
+            stand(shadow, *given)
+            shadow._coming.update(coming)
+
+        return stood
+
+    ground.replace(Shadow, "at", make)
+    ground.replace(Shadow, "begin", make)
 
 
 @MEMBER_MUTANTS.enter("tombstones-not-sent", "an update set says which entities are gone")

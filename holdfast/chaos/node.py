@@ -184,6 +184,10 @@ class Node:
             self._end(effect)
         self._boundary(f"ordered {type(effect).__name__}")
 
+    def told(self, effect: effects.TellSource) -> None:
+        self._trace.effect(effect)
+        self._invariants.told(effect)
+
     def done(self, work: Work[Any]) -> None:
         self._trace.done(self._schedule.now, work.order)
         self._invariants.done(work.order)

@@ -7,13 +7,13 @@ from typing import Any
 
 from holdfast.chaos.cluster_node import ClusterNode
 from holdfast.chaos.planting import Ground, Mutants
-from holdfast.recovery import changes, coordinator, cuts, layout, lineages, logs
+from holdfast.recovery import changes, coordinator, cuts, decide, layout, lineages, logs
 from holdfast.recovery.events import Kept
 from holdfast.recovery.orders import Orders
 from holdfast.recovery.roster import Roster
 from holdfast.recovery.rounds import Rounds
 from holdfast.recovery.shelf import Shelf
-from holdfast.recovery.testimony import is_member
+from holdfast.recovery.testimony import Reporter, is_member
 from holdfast.worker import member
 
 RECOVERY_MUTANTS = Mutants()
@@ -108,6 +108,38 @@ def _any_memory_counts(ground: Ground) -> None:
     ground.instead(member.Member, "_remembers", lambda own, formation: bool(own.holding.returned_in))
 
 
+@RECOVERY_MUTANTS.enter("memory-at-any-cut", "memory counts at the cuts that it reaches")
+def _memory_at_any_cut(ground: Ground) -> None:
+    def widened(reporter: Any) -> Any:
+        memory = tuple(replace(one, base=0, top=1 << 60) for one in reporter.report.memory)
+        return replace(reporter, report=replace(reporter.report, memory=memory))
+
+    def make(in_memory: Any) -> Any:
+        def held(record: Any, reporters: Any, cut: int, ranges: int) -> Any:
+            return in_memory(record, {node: widened(own) for node, own in reporters.items()}, cut, ranges)
+
+        return held
+
+    ground.replace(cuts, "in_memory", make)
+
+
+@RECOVERY_MUTANTS.enter("any-checkpoint-on-disk", "a disk counts that has the last complete checkpoint, not another")
+def _any_checkpoint_on_disk(ground: Ground) -> None:
+    def held(found: Any, checkpoint: Any, node: str, reporter: Any) -> Any:
+        return found or (checkpoint.held_by(node) if reporter.report.complete is not None else ())
+
+    ground.after(cuts, "ranges_on_disk", held)
+
+
+@RECOVERY_MUTANTS.enter("stale-reports", "a report counts for the number that it was asked with")
+def _stale_reports(ground: Ground) -> None:
+    def all_of_them(roster: Roster, promise: int) -> Any:
+        reports = [(node, own.status, own.status.report) for node, own in roster.alive.items()]
+        return {node: Reporter(status.incarnation, report) for node, status, report in reports if report is not None}
+
+    ground.instead(Roster, "reporters", all_of_them)
+
+
 # --- the logs
 
 
@@ -130,6 +162,18 @@ def _stale_log_counts(ground: Ground) -> None:
     ground.instead(
         logs, "as_adopted", lambda record, node, reporter, partition: logs.lineage(reporter, partition)
     )
+
+
+@RECOVERY_MUTANTS.enter("leading-log-not-whole", "who leads a partition has the whole adopted log")
+def _leading_log_not_whole(ground: Ground) -> None:
+    def make(laid_out: Any) -> Any:
+        def with_any_log(record: Any, goal: Any, ground_: Any, logs_: Any, wish: Any) -> Any:
+            adopted = tuple(replace(own, whole=own.whole | own.counted) for own in logs_.adopted)
+            return laid_out(record, goal, ground_, replace(logs_, adopted=adopted), wish)
+
+        return with_any_log
+
+    ground.replace(decide, "_layout", make)
 
 
 @RECOVERY_MUTANTS.enter("log-never-cut-off", "what a log has beyond the adopted one is cut off")

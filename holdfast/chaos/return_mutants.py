@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from holdfast.chaos.planting import Ground, Mutants, instead_property
 from holdfast.core.entities import Rows
@@ -17,12 +17,14 @@ from holdfast.worker import staging as staging_module
 from holdfast.worker.cuts import Cuts
 from holdfast.worker.deliver import Delivery
 from holdfast.worker.holding import VOID_STEP, Holding
+from holdfast.worker.logs import Logs
 from holdfast.worker.member import Member
 from holdfast.worker.running import Running
 from holdfast.worker.stages import Stages
 from holdfast.worker.staging import Staging
 
 RETURN_MUTANTS = Mutants()
+ALL: Final = frozenset(range(1 << 12))  # ranges
 
 
 # --- outputs
@@ -143,6 +145,76 @@ def _time_not_told(ground: Ground) -> None:
     ground.replace(Running, "_learn", lambda learn: lambda running, time, tokens: learn(running, 0, tokens))
 
 
+@RETURN_MUTANTS.enter("memory-not-reaching", "memory that does not reach back to the cut is not returned in")
+def _memory_not_reaching(ground: Ground) -> None:
+    def make(remembers: Any) -> Any:
+        def remembered(own: Member, formation: Any) -> bool:
+            made = own.cuts.made if own.cuts is not None else []
+            made.append(formation.cut)
+            try:
+                return bool(remembers(own, formation))
+            finally:
+                made.pop()
+
+        return remembered
+
+    ground.replace(Member, "_remembers", make)
+
+
+@RETURN_MUTANTS.enter("chunks-of-lost-memory-kept", "what was packed is forgotten with the memory it was packed from")
+def _chunks_of_lost_memory_kept(ground: Ground) -> None:
+    def make(forget: Any) -> Any:
+        def forgotten(holding: Holding) -> None:
+            chunks = holding.chunks.copy()
+            forget(holding)
+            holding.chunks = chunks
+
+        return forgotten
+
+    ground.replace(Holding, "forget", make)
+
+
+@RETURN_MUTANTS.enter("given-up-ranges-kept", "images of ranges that are held no more are dropped")
+def _given_up_ranges_kept(ground: Ground) -> None:
+    def make(change: Any) -> Any:
+        return lambda own, primaries, backups: change(own, primaries, ALL - primaries)
+
+    ground.replace(Holding, "_change_roles", make)
+
+
+@RETURN_MUTANTS.enter("half-arrived-kept", "a part of a snapshot is dropped where another generation begins")
+def _half_arrived_kept(ground: Ground) -> None:
+    def make(change: Any) -> Any:
+        return lambda own, primaries, backups: change(own, primaries, backups | own.lacking)
+
+    ground.replace(Holding, "_change_roles", make)
+
+
+@RETURN_MUTANTS.enter("rests-before-replay", "who has yet to work off its log again is not at rest")
+def _rests_before_replay(ground: Ground) -> None:
+    def make(resting: Any) -> Any:
+        def rests(running: Running) -> bool:
+            flow, formation = running.flow, running.flow.formation
+            flow.formation = replace(formation, level=flow.closed)
+            try:
+                return bool(resting.fget(running))
+            finally:
+                flow.formation = formation
+
+        return property(rests)
+
+    ground.replace(Running, "is_resting", make)
+
+
+@RETURN_MUTANTS.enter("backups-caught-up-at-once", "no epoch is opened before backups have the adopted logs")
+def _backups_caught_up_at_once(ground: Ground) -> None:
+    def heard(orders: Any, logs: Logs, node: str, message: Any) -> Any:
+        logs._caught_up.add((node, message.partition))
+        return orders
+
+    ground.after(Logs, "log_held", heard)
+
+
 @RETURN_MUTANTS.enter("lost-links-forgiven", "a link that broke is answered with another generation")
 def _lost_links_forgiven(ground: Ground) -> None:
     ground.instead(coordinator, "lost_links", lambda formation, roster: [])
@@ -162,6 +234,23 @@ def _checkpoint_while_lacking(ground: Ground) -> None:
     ground.replace(Rounds, "is_due", make)
 
 
+def _caught_up_when(ground: Ground, enough: Any) -> None:
+    def told(status: Any, own: Member, number: int) -> Any:
+        return replace(status, caught_up=enough(own.running)) if own.running is not None else status
+
+    ground.after(Member, "_made_status", told)
+
+
+@RETURN_MUTANTS.enter("caught-up-without-logs", "a backup has caught up when it has the adopted logs")
+def _caught_up_without_logs(ground: Ground) -> None:
+    _caught_up_when(ground, lambda running: running.cuts.caught_up)
+
+
+@RETURN_MUTANTS.enter("caught-up-without-images", "a backup has caught up when it has the images of the cut")
+def _caught_up_without_images(ground: Ground) -> None:
+    _caught_up_when(ground, lambda running: running.logs.caught_up)
+
+
 @RETURN_MUTANTS.enter("rounds-ordered-again", "a checkpoint's number is ordered by one life of the coordinator only")
 def _rounds_ordered_again(ground: Ground) -> None:
     def ordered(rounds: Rounds, kept: Any, *, at_rest: bool) -> None:
@@ -174,6 +263,20 @@ def _rounds_ordered_again(ground: Ground) -> None:
 @RETURN_MUTANTS.enter("prepared-forgotten", "what is prepared when a generation begins counts if it says so")
 def _prepared_forgotten(ground: Ground) -> None:
     ground.instead(Member, "_complete_prepared", lambda own: [])
+
+
+@RETURN_MUTANTS.enter("chunks-behind-checkpoint-dropped", "what was packed behind a checkpoint's cut is for the next")
+def _chunks_behind_checkpoint_dropped(ground: Ground) -> None:
+    ground.instead(Holding, "written", lambda holding, cut: holding.chunks.clear())
+
+
+@RETURN_MUTANTS.enter("answers-of-other-rounds", "answers to a round that was given up count for nothing")
+def _answers_of_other_rounds(ground: Ground) -> None:
+    def of_this(handle: Any) -> Any:
+        return lambda staging, number: handle(staging, staging.pending.number if staging.pending else number)
+
+    ground.replace(Staging, "chunks_staged", of_this)
+    ground.replace(Staging, "checkpoint_prepared", of_this)
 
 
 @RETURN_MUTANTS.enter("chunks-dropped-when-prepared", "what was packed for cuts is kept until a checkpoint counts")

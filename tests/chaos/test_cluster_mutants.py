@@ -11,6 +11,7 @@ from holdfast.worker.holding import Holding
 from holdfast.worker.member import Member
 from tests.chaos.campaign import cluster_campaign
 from tests.chaos.test_kept_clusters import KEPT
+from tests.chaos.test_kept_rules import KEPT_RULES
 from tests.chaos.test_unit_mutants import FOUND_BY
 
 SEEDS = 60  # within which each of the fast ones is found
@@ -31,7 +32,7 @@ def test_a_planted_bug_of_a_cluster_is_found_within_a_few_seeds(name: str) -> No
     assert "mutants.py" not in found(name, SEEDS)  # that would be an error in the planted bug itself
 
 
-ELSEWHERE = {kept.bug for kept in KEPT} | set(FOUND_BY)
+ELSEWHERE = {kept.bug for kept in (*KEPT, *KEPT_RULES)} | set(FOUND_BY)
 
 
 @pytest.mark.nightly

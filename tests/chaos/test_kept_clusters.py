@@ -6,72 +6,17 @@ the bug needs, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from holdfast.chaos.campaign import Campaign, Kind
 from holdfast.chaos.catalogue import EVERYTHING, catalogue
 from holdfast.chaos.cluster_faults import ClusterFault
 from holdfast.chaos.cluster_faults import ClusterFaultKind as K
-from holdfast.chaos.cluster_options import LATENCIES_MS, ROUND_OF, ClusterOptions
+from holdfast.chaos.cluster_options import ROUND_OF
 from holdfast.chaos.faults import ANY
 from holdfast.chaos.network import NetworkOptions
-from holdfast.chaos.options import Options
-from holdfast.worker.settings import Settings
-
-SETTINGS = Settings(backups=1, checkpoint_ms=200)
-LATENCIES = {name: choices[0] for name, choices in LATENCIES_MS.items()}
-NETWORK = NetworkOptions(
-    latency_ms=0.3, tail=0.0, doubled=0.0, late=0.0, late_ms=1.0, notice_ms=100.0, levels_lost=0.0
-)
-COMMON = Options(
-    seed=1,
-    application="comings and goings",
-    copies=1,
-    records_max=40,
-    untimed=False,
-    broken=0,
-    strict=False,
-    mends=True,
-    live=False,
-    ends=True,
-    notices_end=True,
-    sinks=("file",),
-    columns=True,
-    settings=SETTINGS,
-    limits={},
-    tick_ms=5.0,
-    latencies_ms=LATENCIES,
-    faults=(),
-    kept_faults=None,
-)
-QUIET = ClusterOptions(
-    common=COMMON,
-    workers=3,
-    backups=1,
-    ranges=16,
-    partitions=2,
-    network=NETWORK,
-    coordinator_tick_ms=30.0,
-    collect_ms=1000,
-    waiting_ms=500,
-    status_ms=1.0,
-    beat_ms=100.0,
-    drift=0.0,
-    faults=(),
-    kept_faults=None,
-)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A world, and what it once found."""
-
-    what: str
-    bug: str  # the mutant that plants it again
-    options: ClusterOptions
-
+from tests.chaos.quiet import COMMON, LATENCIES, NETWORK, QUIET, SETTINGS, Kept
 
 KEPT = [
     Kept(
@@ -446,7 +391,4 @@ KEPT = [
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.bug)
 def test_a_cluster_that_found_a_bug_keeps_the_promise_and_still_finds_it(kept: Kept) -> None:
-    applications = catalogue(EVERYTHING)
-
-    assert Campaign(applications, kind=Kind.CLUSTER).run(kept.options).failure is None
-    assert Campaign(applications, kept.bug, Kind.CLUSTER).run(kept.options).failure is not None
+    kept.judge(catalogue(EVERYTHING))

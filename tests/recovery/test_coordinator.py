@@ -77,19 +77,6 @@ def test_a_status_that_is_older_than_another_changes_nothing() -> None:
 # --- collecting
 
 
-def test_the_report_of_a_worker_that_is_gone_since_does_not_count() -> None:
-    desk = working("abc", replace(CONFIG, workers=3))
-    desk.give(events.WorkerLost(0, "c"))
-    desk.store()
-    desk.report("a", report=memory(1))
-    desk.give(events.WorkerLost(0, "a"))
-    desk.report("b", report=memory(1))
-    desk.store()
-
-    assert desk.kept.formation is not None
-    assert [own.node for own in desk.kept.formation.members] == ["b"]
-
-
 def test_a_living_worker_that_does_not_report_is_waited_for_only_so_long() -> None:
     desk = working()
     desk.run("a", lost=("b",))

@@ -413,6 +413,16 @@ def test_what_a_disk_still_has_of_ranges_that_were_given_up_is_dropped_before_th
     assert in_shadow(again) == {}
 
 
+def test_what_was_packed_is_in_no_checkpoint_once_its_memory_was_given_up() -> None:
+    first, _ = both()
+    touched(first.books["plain"], 1).state.append(5)
+    first.cut(1)
+
+    first.forget()
+
+    assert first.chunks_upto(1) == ()
+
+
 def test_a_primary_that_becomes_a_backup_keeps_timers_and_gives_them_back() -> None:
     first, _ = both()
     book = first.books["timed"]
