@@ -328,7 +328,8 @@ def _sweep_drops_early(ground: Ground) -> None:
 @MUTANTS.enter("dirty-evicted", "an entity that the rows do not hold as it is stays in memory")
 def _dirty_evicted(ground: Ground) -> None:
     def rotate(book: CachedBook) -> None:
-        book.cold, book.entities = book.entities, {}
+        book.cold = book.entities.copy()
+        book.entities.clear()
 
     ground.instead(CachedBook, "_rotate", rotate)
 
@@ -344,7 +345,7 @@ def _unfolded_evicted(ground: Ground) -> None:
 
 @MUTANTS.enter("deleted-row-read", "the row of a deleted entity is not read")
 def _deleted_row_read(ground: Ground) -> None:
-    ground.instead(CachedBook, "_is_deleted", lambda book, lookup: False)
+    ground.instead(CachedBook, "is_deleted", lambda book, lookup: False)
 
 
 @MUTANTS.enter("row-of-deleted-kept", "folding deletes the rows of deleted entities")

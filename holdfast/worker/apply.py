@@ -190,8 +190,11 @@ class Apply:
         self.pipeline.compute(self.pipeline.judged(piece.parts), again)
         for step in self.pipeline.plan.stateful:
             column = self.exchange.gather(step)
-            if column.messages:
-                yield step.index, column.keys
+            wanted = column.keys
+            if piece.turn is not None and step.on_timer is not None:
+                wanted = [*wanted, *self.pipeline.books[step.index].due_keys(piece.turn.time)]
+            if wanted:
+                yield step.index, wanted
             self.pipeline.apply(step, column, piece.turn)
             self.exchange.settle(step)
 
