@@ -42,7 +42,7 @@ def _deleted_row_read(ground: Ground) -> None:
 @ROW_MUTANTS.enter("evicted-timers-forgotten", "an entity with timers that leaves memory goes on the agenda")
 def _evicted_timers_forgotten(ground: Ground) -> None:
     ground.instead(CachedBook, "_enter", lambda book, entity: None)
-    ground.instead(Agenda, "remove", lambda agenda, due, key: None)
+    _may_lack_entries(ground)
 
 
 @ROW_MUTANTS.enter("timers-not-gathered", "a start reads from the rows when their timers are due")
@@ -54,7 +54,6 @@ def _timers_not_gathered(ground: Ground) -> None:
 @ROW_MUTANTS.enter("timers-not-folded", "a row holds the timers of its entity")
 def _timers_not_folded(ground: Ground) -> None:
     ground.instead(fold, "pack_row", lambda image, timers: image)
-    _may_lack_entries(ground)
 
 
 @ROW_MUTANTS.enter("due-not-loaded", "entities on disk whose timers are due are loaded before they fire")
