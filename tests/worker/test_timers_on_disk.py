@@ -92,11 +92,8 @@ def application() -> hf.Application:
 
 
 def reference() -> list[list[object]]:
-    return list(testing.run(application(), {"source": [testing.At(*record) for record in map(timed, RECORDS)]}).values())
-
-
-def timed(record: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    return record[0], record
+    records = [testing.At(record[0], record) for record in RECORDS]
+    return list(testing.run(application(), {"source": records}).values())
 
 
 def outputs_of(driver: Driver) -> list[list[object]]:
