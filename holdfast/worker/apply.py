@@ -192,7 +192,8 @@ class Apply:
             column = self.exchange.gather(step)
             wanted = column.keys
             if piece.turn is not None and step.on_timer is not None:
-                wanted = [*wanted, *self.pipeline.books[step.index].due_keys(piece.turn.time)]
+                due = self.pipeline.books[step.index].due_keys(piece.turn.time)
+                wanted = [*wanted, *due] if due else wanted
             if wanted:
                 yield step.index, wanted
             self.pipeline.apply(step, column, piece.turn)
