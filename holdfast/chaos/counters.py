@@ -37,6 +37,7 @@ SITUATIONS = {
     "row found": "and there was one",
     "fold repeated": "a start folded what its last life may not have folded",
     "chunks dropped": "a checkpoint made older chunks superfluous",
+    "timers on disk at a start": "entities that are loaded one by one had timers set",
     "sweep over": "clean entities were all written again, and older chunks went",
     "log trimmed": "a checkpoint made the oldest epochs superfluous",
     "timer alone opened an epoch": "an epoch without records was logged",

@@ -88,6 +88,8 @@ class Life(MachineLife):
                 self._give("state", works.Complete(effect, at.state, at.disk, counters))
             case effects.LoadRows():
                 self._give("rows", works.LoadRows(effect, at.state, at.disk, counters))
+            case effects.ReadRows():
+                self._give("rows", works.ReadRows(effect, at.state, at.disk, counters))
             case effects.FoldRows():
                 self._give("rows", works.Fold(effect, at.state, at.disk, counters))
             case _:

@@ -14,9 +14,9 @@ from holdfast.chaos import works
 from holdfast.chaos.core_mutants import CORE_MUTANTS
 from holdfast.chaos.outputs import SimulatedFileWriter
 from holdfast.chaos.planting import Ground, Mutants
+from holdfast.chaos.row_mutants import ROW_MUTANTS
 from holdfast.connectors.file_writer import FileWriter
-from holdfast.core.cache import CachedBook
-from holdfast.core.entities import GONE, Book, Rows
+from holdfast.core.entities import Book, Rows
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker import checkpoint, events, returning
@@ -24,12 +24,11 @@ from holdfast.worker.apply import Apply
 from holdfast.worker.checkpoint import Checkpoints, Phase, Record
 from holdfast.worker.deliver import Delivery
 from holdfast.worker.effects import ReadSource, Return, TrimLog
-from holdfast.worker.fold import Folding
 from holdfast.worker.intake import Intake
 from holdfast.worker.machine import Worker
 from holdfast.worker.returning import Returning
 
-MUTANTS = Mutants(CORE_MUTANTS)
+MUTANTS = Mutants(CORE_MUTANTS | ROW_MUTANTS)
 
 
 # --- log and state
@@ -320,59 +319,6 @@ def _sweep_drops_early(ground: Ground) -> None:
         checkpoints.sweep_over = checkpoints.sweep_since > 0
 
     ground.before(Checkpoints, "sinks_synced", over)
-
-
-# --- rows
-
-
-@MUTANTS.enter("dirty-evicted", "an entity that the rows do not hold as it is stays in memory")
-def _dirty_evicted(ground: Ground) -> None:
-    def rotate(book: CachedBook) -> None:
-        book.cold, book.entities = book.entities, {}
-
-    ground.instead(CachedBook, "_rotate", rotate)
-
-
-@MUTANTS.enter("unfolded-evicted", "an entity stays in memory until its checkpoint is folded")
-def _unfolded_evicted(ground: Ground) -> None:
-    def forget(count: int, book: CachedBook) -> int:
-        book.unfolded = {key: entity for key, entity in book.unfolded.items() if entity.state is GONE}
-        return count
-
-    ground.after(CachedBook, "freeze", forget)
-
-
-@MUTANTS.enter("deleted-row-read", "the row of a deleted entity is not read")
-def _deleted_row_read(ground: Ground) -> None:
-    ground.instead(CachedBook, "_is_deleted", lambda book, lookup: False)
-
-
-@MUTANTS.enter("row-of-deleted-kept", "folding deletes the rows of deleted entities")
-def _row_of_deleted_kept(ground: Ground) -> None:
-    def keep(_: object, folding: Folding, *rest: Any) -> None:
-        folding.rows = [row for row in folding.rows if row[2] is not None]
-
-    ground.after(Folding, "take", keep)
-
-
-@MUTANTS.enter("fold-not-repeated", "a start folds the checkpoint that its last life may not have folded")
-def _fold_not_repeated(ground: Ground) -> None:
-    ground.instead(Folding, "restore", lambda folding, images: None)
-
-
-@MUTANTS.enter("cut-within-epoch", "no checkpoint begins while an epoch waits for its entities")
-def _cut_within_epoch(ground: Ground) -> None:
-    def begin(orders: Any, worker: Worker) -> Any:
-        if worker.work.under_way is not None and not worker._is_ending():
-            return [*orders, *worker._begin_checkpoint_if_due()]
-        return orders
-
-    ground.after(Worker, "_checkpoint", begin)
-
-
-@MUTANTS.enter("fold-outrun", "the next checkpoint begins when the last one is folded")
-def _fold_outrun(ground: Ground) -> None:
-    ground.instead(Worker, "_is_writing", lambda worker: worker.checkpoints.phase is not Phase.IDLE)
 
 
 # --- sinks and the end

@@ -19,7 +19,7 @@ from holdfast.core.entities import canonical_of
 from holdfast.core.epochs import EpochRow
 from holdfast.core.errors import HoldfastError
 from holdfast.core.failures import Failure, Origin
-from holdfast.core.images import unpack
+from holdfast.core.images import unpack, unpack_row
 from holdfast.core.reference import Outputs, Reference, RunStoppedError
 from holdfast.core.senders import SEND_STEP
 from holdfast.core.turns import ROUND
@@ -206,8 +206,9 @@ def _read(build: Build, snapshot: Snapshot) -> tuple[Held, dict[str | bytes, int
     numbers: dict[str | bytes, int] = {}
     positions: dict[int, int] = {}
     names = {space: step for step, space in snapshot.record.spaces.items()}
-    for space, canonical, image in snapshot.rows:
-        held[names[space], canonical] = (image, ())
+    for space, canonical, row in snapshot.rows:
+        image, set_there = unpack_row(row)
+        held[names[space], canonical] = (image, tuple(sorted(set_there.items())))
     for chunk in snapshot.chunks:
         images = unpack(chunk, build.registry)
         states: list[Any] = images.states

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from holdfast.chaos.channel import Answer, Order, Work
 from holdfast.chaos.counters import Counters
 from holdfast.chaos.inputs import OpenInput
 from holdfast.chaos.outputs import Output
 from holdfast.core.epochs import Epoch
+from holdfast.core.images import unpack_row
 from holdfast.storage.memory import MemoryLog, MemoryState
 from holdfast.storage.memory_disk import MemoryDisk
 from holdfast.worker import effects, events
+
+ROWS_AT_ONCE: Final = 5  # read at a start
 
 
 class Append(Work[effects.AppendLog]):
@@ -169,11 +172,28 @@ class LoadRows(StateWork[effects.LoadRows]):
     __slots__ = ()
 
     def finish(self) -> Sequence[Answer]:
-        images = tuple(self.state.load(self.order.step, self.order.keys))
+        rows = tuple(self.state.load(self.order.step, self.order.keys))
         self.counters.meet("rows loaded")
-        if any(image is not None for image in images):
+        if any(row is not None for row in rows):
             self.counters.meet("row found")
-        return [lambda now: events.RowsLoaded(now, images)]
+        return [lambda now: events.RowsLoaded(now, rows)]
+
+
+class ReadRows(StateWork[effects.ReadRows]):
+    """Read all entities of a step, a few at a time."""
+
+    __slots__ = ()
+
+    def finish(self) -> Sequence[Answer]:
+        rows = tuple(self.state.rows_of(self.order.step))
+        if any(unpack_row(row)[1] for _, row in rows):
+            self.counters.meet("timers on disk at a start")
+        parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)] or [()]
+        return [self._answer(part, last=part is parts[-1]) for part in parts]
+
+    @staticmethod
+    def _answer(part: tuple[tuple[bytes, bytes], ...], *, last: bool) -> Answer:
+        return lambda now: events.RowsRead(now, part, last)
 
 
 class Fold(StateWork[effects.FoldRows]):

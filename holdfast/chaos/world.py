@@ -8,7 +8,6 @@ cluster has several, a network between them and a coordinator, all on the one sc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from holdfast.chaos import verdict
 from holdfast.chaos.counters import Counters
@@ -108,8 +107,6 @@ class World:
 
     def _worker(self, settings: Settings, state: MemoryState) -> Worker:
         build = self.build()
-        if build.plan.timed:  # entities with timers all live in memory
-            settings = replace(settings, entities_in_memory=None)
         steps = {step.name: step.index for step in build.plan.sources}
         partitions = [
             (steps[source], one.name) for source, (_, opened) in self._opened.items() for one in opened

@@ -10,7 +10,7 @@ How images are laid out belongs to `columns`; when to freeze belongs to the work
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
@@ -21,6 +21,9 @@ from holdfast.core.errors import ValueTypeError
 
 CLEAN: Final = -1
 ALARMS_FREE: Final = 1000  # in the heap before it is worth a thought how many of them still stand
+
+
+Alarm = tuple[int, bytes, str, int, Any]  # due, canonical key, name, version, lookup key
 
 
 class Entity:
@@ -140,9 +143,7 @@ class Book:
         self.early = Rows(timed=timed)
         self.has_removed = False  # among the dirty or frozen, perhaps
         self.gone: dict[Any, Entity] = {}  # deleted in the open interval, by lookup key
-        self.alarms: list[
-            tuple[int, bytes, str, int, Any]
-        ] = []  # heap of (due, canonical, name, version, lookup)
+        self.alarms: list[Alarm] = []  # a heap
         self.alarms_max = ALARMS_FREE  # entries before those that don't stand any more are thrown out
         self.version = 0
         self.undo: Undo | None = None  # where entities are saved before their first change in an interval
@@ -306,7 +307,11 @@ class Book:
         entity = self.entities.get(lookup)
         return entity is not None and entity.timers.get(name, (0, 0))[1] == version  # type: ignore[attr-defined]
 
-    def take_due(self, time: int) -> list[tuple[int, bytes, str, int, Any]]:
+    def due_keys(self, time: int) -> Sequence[Any]:
+        """Lookup keys of entities that must be brought into memory before `take_due` at that time."""
+        return ()
+
+    def take_due(self, time: int) -> list[Alarm]:
         """Timers due by `time`, in the order in which they fire."""
         due = []
         while self.alarms and self.alarms[0][0] <= time:

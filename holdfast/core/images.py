@@ -1,13 +1,16 @@
-"""Checkpoint chunks: the rows of one step as columns, packed.
+"""Checkpoint chunks: the rows of one step as columns, packed; and the same as rows of their own.
 
 A chunk is msgpack [step name, keys, states, timers or None, removed keys]: keys are lookup keys (str and int as they
 are, anything else as canonical bytes), states a packed column (`columns`), timers a list of {name: due} parallel to the
 keys, removed keys the tombstones. Steps are named, not numbered, so that an application may get new steps.
+A row of its own is the image of the state; if timers are set, they stand before it, behind a byte that begins no image.
 Digests, numbering and which chunk counts are the store's business.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,8 @@ from holdfast.core.errors import DamagedError
 from holdfast.core.types import TypeRegistry
 
 _INT_MAX = 2**63 - 1
+_TIMED = b"\xc1"  # msgpack never uses it
+_SIZE = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,27 @@ def unpack(chunk: bytes, registry: TypeRegistry) -> Images:
     return Images(
         step, _lookups(stored, registry), decode_column(states, registry), timers, _lookups(removed, registry)
     )
+
+
+def pack_row(image: bytes, timers: Mapping[str, int] | None) -> bytes:
+    """The row of an entity; `timers` maps names to due times."""
+    if not timers:
+        return image
+    packed = msgpack.packb(timers, unicode_errors="surrogatepass")
+    return b"".join((_TIMED, _SIZE.pack(len(packed)), packed, image))
+
+
+def unpack_row(row: bytes) -> tuple[bytes, dict[str, int]]:
+    """What `pack_row` packed: the state's image, and the timers."""
+    if row[:1] != _TIMED:
+        return row, {}
+    start = 1 + _SIZE.size
+    try:
+        end = start + _SIZE.unpack_from(row, 1)[0]
+        timers: dict[str, int] = msgpack.unpackb(row[start:end], unicode_errors="surrogatepass")
+    except (ValueError, TypeError, struct.error) as error:
+        raise DamagedError("row", str(error)) from error
+    return row[end:], timers
 
 
 def _without_huge(lookups: Any) -> list[Any]:

@@ -389,12 +389,13 @@ class Pipeline:
         return keys.lookup(key, self.registry)
 
     def _book(self, step: Step) -> Book:
-        make_state, takes_key = step.state_factory, step.takes_key
+        make_state, takes_key, timed = step.state_factory, step.takes_key, step.on_timer is not None
         assert make_state is not None
         if self.entities_in_memory is not None:
             limit = self.entities_in_memory // len(self.plan.stateful)
-            return CachedBook(limit=limit, make_state=make_state, takes_key=takes_key, registry=self.registry)
-        timed = step.on_timer is not None
+            return CachedBook(
+                limit=limit, make_state=make_state, takes_key=takes_key, timed=timed, registry=self.registry
+            )
         return Book(make_state=make_state, takes_key=takes_key, timed=timed, registry=self.registry)
 
     def _context(self, step: Step) -> Context:

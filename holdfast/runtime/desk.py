@@ -15,6 +15,7 @@ from holdfast.core import keys
 from holdfast.core.cache import CachedBook
 from holdfast.core.entities import GONE, canonical_of
 from holdfast.core.errors import UsageError
+from holdfast.core.images import unpack_row
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
 from holdfast.runtime.lane import Lane
@@ -127,8 +128,8 @@ def image_of(worker: Worker, state: State, registry: TypeRegistry, step: str, ke
     if not isinstance(book, CachedBook):
         entity = book.entities.get(lookup)
         return None if entity is None or entity.state is GONE else encode(entity.state, registry)
-    if book.missing([lookup]):
-        (image,) = state.load(worker.folding.spaces[step], [canonical_of(lookup)])
-        return image
-    entity = book.entities.get(lookup)
-    return None if entity is None or entity.state is GONE else encode(entity.state, registry)
+    entity = book.find(lookup)
+    if entity is not None:
+        return encode(entity.state, registry)
+    (row,) = state.load(worker.folding.spaces[step], [canonical_of(lookup)])
+    return None if row is None or book.is_deleted(lookup) else unpack_row(row)[0]

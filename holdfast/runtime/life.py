@@ -12,6 +12,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Container, Iterator
+from itertools import islice
 from typing import Any
 
 from holdfast.connectors.interface import OpenSink, OpenSource
@@ -38,6 +39,7 @@ from holdfast.worker.machine import Worker
 TICK_SECONDS = 0.005
 # A start hands the machine checkpoint chunks in pieces of about this size, so that few of them are in memory twice.
 CHUNKS_BYTES_MAX = 16 << 20
+ROWS_AT_ONCE = 1024
 
 
 class Life:
@@ -104,6 +106,7 @@ class Life:
             effects.CompleteCheckpoint: self._complete_checkpoint,
             effects.TrimLog: self._trim_log,
             effects.LoadRows: self._load_rows,
+            effects.ReadRows: self._read_rows,
             effects.FoldRows: self._fold_rows,
             effects.WakeAt: self._wake,
             effects.Return: self._finish,
@@ -279,6 +282,17 @@ class Life:
 
     def _load_rows(self, order: effects.LoadRows) -> None:
         self._happened.append(events.RowsLoaded(now(), tuple(self._state.load(order.step, order.keys))))
+
+    def _read_rows(self, order: effects.ReadRows) -> None:
+        self._probe.passed(RECOVERING)
+        self._happened.append(self._rows_of(order.step))
+
+    def _rows_of(self, step: int) -> Iterator[events.RowsRead]:
+        """In pieces, each read when the machine is done with the one before."""
+        rows = self._state.rows_of(step)
+        while piece := tuple(islice(rows, ROWS_AT_ONCE)):
+            yield events.RowsRead(now(), piece, last=False)
+        yield events.RowsRead(now(), (), last=True)
 
     def _fold_rows(self, order: effects.FoldRows) -> None:
         self._happened.append(self._state_writer.fold_here(order.rows, (order.checkpoint, order.chunk)))

@@ -14,7 +14,7 @@ import msgpack
 
 from holdfast.core import keys
 from holdfast.core.entities import canonical_of
-from holdfast.core.images import unpack
+from holdfast.core.images import unpack, unpack_row
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import decode
 from holdfast.recovery.wire import unpack_kept
@@ -45,8 +45,8 @@ def of_one_worker(data: Path, step: str, key: Any, registry: TypeRegistry) -> St
         record = Record.unpack(packed)
         found, steps = _in_chunks(state, step, key, registry, 0)
         if found is NOTHING and step in record.spaces:
-            (image,) = state.load(record.spaces[step], [canonical_of(keys.lookup(key))])
-            found = NOTHING if image is None else decode(image, registry)
+            (row,) = state.load(record.spaces[step], [canonical_of(keys.lookup(key))])
+            found = NOTHING if row is None else decode(unpack_row(row)[0], registry)
         return Stored(found, record.epoch, steps | frozenset(record.spaces))
 
 

@@ -107,16 +107,19 @@ class Rows:
         """Yield (step, canonical key, image) of every row."""
         for batch in self._batches():
             for key, value in batch:
-                payload = _payload(key, value)
-                step = STEP.unpack_from(key)[0]
-                if key[KEY_AT - 1 : KEY_AT] == SHORT:
-                    yield step, key[KEY_AT:], payload
-                else:
-                    yield step, *_without_key(payload)
+                yield STEP.unpack_from(key)[0], *_named(key, value)
 
-    def _batches(self) -> Iterator[list[tuple[bytes, bytes]]]:
-        """Yield all (key, value), some at a time, each time in a transaction of its own."""
-        after = b""
+    def of(self, step: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (canonical key, image) of every row of a step."""
+        prefix = STEP.pack(step)
+        for batch in self._batches(prefix):
+            for key, value in batch:
+                if not key.startswith(prefix):
+                    return
+                yield _named(key, value)
+
+    def _batches(self, after: bytes = b"") -> Iterator[list[tuple[bytes, bytes]]]:
+        """Yield all (key, value) behind a key, some at a time, each time in a transaction of its own."""
         while self._environment.created:
             batch: list[tuple[bytes, bytes]] = []
             with self._environment.read() as transaction, transaction.cursor(ROWS) as cursor:
@@ -145,6 +148,12 @@ def _payload(key: bytes, value: bytes) -> bytes:
     if len(value) < DIGEST_SIZE or digest(ROWS, key, payload) != value[-DIGEST_SIZE:]:
         raise DamagedError(_place(key), "its digest does not match")
     return payload
+
+
+def _named(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The canonical key and the image of a row."""
+    payload = _payload(key, value)
+    return (key[KEY_AT:], payload) if key[KEY_AT - 1 : KEY_AT] == SHORT else _without_key(payload)
 
 
 def _with_key(canonical: bytes, image: bytes) -> bytes:

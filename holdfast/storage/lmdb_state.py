@@ -306,6 +306,9 @@ class LmdbState:
     def load(self, step: int, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._rows.load(step, keys)
 
+    def rows_of(self, step: int) -> Iterator[tuple[bytes, bytes]]:
+        return self._rows.of(step)
+
     def all_rows(self) -> Iterator[tuple[int, bytes, bytes]]:
         return self._rows.all()
 

@@ -312,6 +312,9 @@ class MemoryState:
         contents = self._store.contents
         return [cast("bytes | None", contents.get(("row", step, key))) for key in keys]
 
+    def rows_of(self, step: int) -> Iterator[tuple[bytes, bytes]]:
+        yield from ((key, image) for of, key, image in self.all_rows() if of == step)
+
     def all_rows(self) -> Iterator[tuple[int, bytes, bytes]]:
         found = [(k[1], k[2], v) for k, v in self._store.contents.items() if k[0] == "row"]
         yield from sorted(cast("list[tuple[int, bytes, bytes]]", found))

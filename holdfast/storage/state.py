@@ -129,6 +129,10 @@ class State(Protocol):
         """Return the images of a step's keys, None where there is no row."""
         ...
 
+    def rows_of(self, step: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (canonical key, image) of every row of a step. Nothing may be folded meanwhile."""
+        ...
+
     def all_rows(self) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield (step, canonical key, image) of every row, by step. Nothing may be folded meanwhile."""
         ...

@@ -190,8 +190,12 @@ class Apply:
         self.pipeline.compute(self.pipeline.judged(piece.parts), again)
         for step in self.pipeline.plan.stateful:
             column = self.exchange.gather(step)
-            if column.messages:
-                yield step.index, column.keys
+            wanted = column.keys
+            if piece.turn is not None and step.on_timer is not None:
+                due = self.pipeline.books[step.index].due_keys(piece.turn.time)
+                wanted = [*wanted, *due] if due else wanted
+            if wanted:
+                yield step.index, wanted
             self.pipeline.apply(step, column, piece.turn)
             self.exchange.settle(step)
 

@@ -148,6 +148,13 @@ class LoadRows:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Read all rows of a step. Answers: RowsRead, as many as it takes."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class FoldRows:
     """Write entities of a complete checkpoint's chunk as rows. Answer: RowsFolded."""
 
@@ -201,6 +208,7 @@ Effect = (
     | CompleteCheckpoint
     | TrimLog
     | LoadRows
+    | ReadRows
     | FoldRows
     | WakeAt
     | Return

@@ -103,10 +103,19 @@ class CheckpointCompleted:
 
 @dataclass(frozen=True, slots=True)
 class RowsLoaded:
-    """Answer to `LoadRows`: one image for each key asked, None where there is no row."""
+    """Answer to `LoadRows`: one row for each key asked, None where there is none."""
 
     now: int
-    images: tuple[bytes | None, ...]
+    rows: tuple[bytes | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRead:
+    """Answer to `ReadRows`: some of the rows."""
+
+    now: int
+    rows: tuple[tuple[bytes, bytes], ...]  # (canonical key, row)
+    last: bool  # nothing follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,7 @@ Event = (
     | SinksSynced
     | CheckpointCompleted
     | RowsLoaded
+    | RowsRead
     | RowsFolded
     | Ticked
     | StopAsked

@@ -13,7 +13,7 @@ import xxhash
 
 from holdfast.core.cache import CachedBook
 from holdfast.core.entities import Rows, canonical_of
-from holdfast.core.images import Images
+from holdfast.core.images import Images, pack_row
 from holdfast.core.keys import key_hash
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
@@ -71,16 +71,17 @@ class Folding:
         if step not in self.spaces:
             return
         space = self.spaces[step]
-        self.rows += [
-            (space, canonical_of(key), encode(state, self.registry))
-            for key, state in zip(rows.keys, rows.states, strict=True)
-        ]
+        images = [encode(state, self.registry) for state in rows.states]
+        if rows.timers is not None:
+            images = list(map(pack_row, images, rows.timers))
+        self.rows += [(space, canonical_of(key), image) for key, image in zip(rows.keys, images, strict=True)]
         self.rows += [(space, canonical_of(key), None) for key in rows.removed]
 
     def restore(self, images: Images) -> None:
         """Rows of a checkpoint that this worker, in an earlier life, perhaps did not fold."""
         rows = Rows()
         rows.keys, rows.states, rows.removed = images.keys, images.states, images.removed
+        rows.timers = images.timers
         self.take(images.step, rows)
 
     def begin(self, checkpoint: int) -> list[Effect]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.core.cache import CachedBook
 from holdfast.core.epochs import Epoch
-from holdfast.core.errors import ApplicationError, DataDirectoryError, HoldfastError, ProcessingError, ValueTypeError
+from holdfast.core.errors import DataDirectoryError, HoldfastError, ProcessingError, ValueTypeError
 from holdfast.core.pipeline import Pipeline, ReturnNeededError
 from holdfast.core.plan import Plan
 from holdfast.core.types import TypeRegistry
@@ -29,6 +29,7 @@ from holdfast.worker.cut import CutPolicy
 from holdfast.worker.deliver import Delivery
 from holdfast.worker.effects import Acknowledge, AppendLog, Effect, Finish, Return
 from holdfast.worker.fold import Folding
+from holdfast.worker.gathering import Gathering
 from holdfast.worker.intake import Intake
 from holdfast.worker.invariants import check_invariants
 from holdfast.worker.returning import Returning
@@ -52,8 +53,6 @@ class Worker:
         self.partitions = partitions  # (source step, name), by number
         self.settings = settings
         limit = settings.entities_in_memory
-        if limit is not None and plan.timed:
-            raise ApplicationError("entities_in_memory does not go together with on_timer yet: leave one of them out")
         self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful, entities_in_memory=limit)
         books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
         books |= {name: senders.book for name, senders in self.pipeline.sender_steps.items()}
@@ -61,6 +60,7 @@ class Worker:
         self.sink_names = [own.name for own in plan.sink_partitions]
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
         self.folding = Folding(cached, registry)
+        self.gathering = Gathering(self.folding)
         self.returning = Returning(books, renamed, registry, settings, self.folding)
         sources = [source for source, _ in partitions]
         times = self.pipeline.block_time
@@ -95,6 +95,7 @@ class Worker:
             events.SinksSynced: lambda e: self.checkpoints.sinks_synced(e.checkpoint),
             events.CheckpointCompleted: self._completed,
             events.RowsLoaded: self.work.rows_loaded,
+            events.RowsRead: self._rows_read,
             events.RowsFolded: self._rows_folded,
             events.Ticked: lambda e: [],
             events.StopAsked: lambda e: self._stop(),
@@ -137,13 +138,21 @@ class Worker:
         if not event.last:
             return []
         assert self.returning.record is not None
-        return self.folding.begin(self.returning.record.checkpoint) or self._returned()
+        return self.folding.begin(self.returning.record.checkpoint) or self._folded()
 
     def _rows_folded(self, event: events.RowsFolded) -> list[Effect]:
         if not self.folding.awaits(event):
             return []
         effects = self.folding.go_on()
-        return effects if effects or self.running else self._returned()
+        return effects if effects or self.running else self._folded()
+
+    def _folded(self) -> list[Effect]:
+        assert self.returning.record is not None
+        return self.gathering.begin(self.returning.record.time) or self._returned()
+
+    def _rows_read(self, event: events.RowsRead) -> list[Effect]:
+        effects = self.gathering.rows_read(event)
+        return self._returned() if self.gathering.is_over else effects
 
     def _returned(self) -> list[Effect]:
         """The state of the checkpoint is restored: everything starts at its epoch."""
@@ -261,6 +270,8 @@ class Worker:
         """With live sources a due timer alone opens an epoch."""
         if not self.plan.live or self.stopping or self.intake.has_ended or self.logged:
             return False
+        for book in self.folding.books.values():
+            book.agenda.reach(self.now)
         due = self.pipeline.next_due()
         return due is not None and due <= self.now
 

@@ -83,7 +83,7 @@ class Work:
         assert self.loading is not None, "rows that nobody asked for"
         book, lookups = self.loading
         self.loading = None
-        book.load(lookups, event.images)
+        book.load(lookups, event.rows)
         return []
 
     def meets_commit(self, durable: int) -> bool:

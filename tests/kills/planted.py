@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.connectors.file_writer import FileWriter
+from holdfast.core.agenda import Agenda
+from holdfast.core.cache import CachedBook
 from holdfast.core.entities import Book
 from holdfast.runtime.clock import now
 from holdfast.runtime.intake import FiniteIntake
@@ -129,6 +131,12 @@ def forget_the_timers() -> None:
     replace(Book, "put", put_without)
 
 
+def forget_timers_on_disk() -> None:
+    """A start doesn't look when entities that wait on disk have their timers."""
+    replace(CachedBook, "note_rows", lambda self, rows: None)
+    replace(Agenda, "remove", lambda self, due, key: None)  # what was never noted can't be taken off
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -140,6 +148,7 @@ BUGS: dict[str, Callable[[], None]] = {
         lose_the_sources_place,
         checkpoint_what_came_later,
         forget_the_timers,
+        forget_timers_on_disk,
     )
 }
 

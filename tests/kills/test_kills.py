@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.runtime.points import KILL_POINTS
-from tests.kills import driver, ticker
+from tests.kills import driver, reminders, ticker
 from tests.kills.campaign import Campaign
 from tests.kills.expected import expected
 
@@ -22,6 +22,8 @@ AT_EACH_POINT_MIN = 10
 PROGRESS_SHARE_MIN = 0.6  # the other kills hit a run that was still catching up, or was to be hit at once
 RECORDS = 30_000  # enough for all kills of a campaign
 LIVE_KILLS = 30
+REMINDERS_KILLS = 20
+REMINDERS_RECORDS = 4_000
 NIGHTLY_ROUNDS = 25
 
 
@@ -87,3 +89,13 @@ def test_what_a_live_source_gave_is_right_after_kills(tmp_path: Path) -> None:
     campaign.expected = ticker.expected(tmp_path / "data")
     campaign.check(whole=True)
     assert campaign.kills == LIVE_KILLS
+
+
+def test_timers_of_entities_that_wait_on_disk_fire_after_kills(tmp_path: Path) -> None:
+    reminders.write_input(tmp_path, 1, REMINDERS_RECORDS)
+    campaign = Campaign(tmp_path, expected(reminders.app, tmp_path), 1, module="tests.kills.reminders")
+
+    campaign.run(REMINDERS_KILLS)
+
+    assert campaign.kills == REMINDERS_KILLS
+    assert campaign.progressed >= PROGRESS_SHARE_MIN * REMINDERS_KILLS

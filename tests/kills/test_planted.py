@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills import driver, ticker
+from tests.kills import driver, reminders, ticker
 from tests.kills.campaign import Campaign, WrongOutputError
 from tests.kills.expected import expected
-from tests.kills.planted import BUGS, apply_before_append
+from tests.kills.planted import BUGS, apply_before_append, forget_timers_on_disk
 
 AT_ONCE = 2
 KILLS_MAX = 60
@@ -23,6 +23,7 @@ HARMLESS_RECORDS = 1_000
 SEED = 1
 # Over files the log can be done without, because the input is read again: only a live source shows the loss.
 SEEN_WITH_A_LIVE_SOURCE = apply_before_append.__name__
+SEEN_WITH_LITTLE_MEMORY = forget_timers_on_disk.__name__
 
 
 def kills_until_found(folder: Path, bug: str, outputs: dict[str, bytes]) -> tuple[int, str]:
@@ -30,6 +31,10 @@ def kills_until_found(folder: Path, bug: str, outputs: dict[str, bytes]) -> tupl
     folder.mkdir()
     if bug == SEEN_WITH_A_LIVE_SOURCE:
         campaign = Campaign(folder, {}, SEED, plant=bug, module="tests.kills.ticker")
+    elif bug == SEEN_WITH_LITTLE_MEMORY:
+        reminders.write_input(folder, SEED, RECORDS)
+        outputs = expected(reminders.app, folder)
+        campaign = Campaign(folder, outputs, SEED, plant=bug, module="tests.kills.reminders")
     else:
         driver.write_inputs(folder, SEED, RECORDS, faulty=False)
         campaign = Campaign(folder, outputs, SEED, plant=bug)

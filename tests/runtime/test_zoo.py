@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from tests.runtime.engine import outputs, run
 from tests.zoo import Case, all_cases, identical
 
 SMALL = Settings(checkpoint_ms=1, epoch_bytes_min=16, epoch_bytes_max=64, slice_records=1, rows_per_slice=1)
+TINY = replace(SMALL, entities_in_memory=1)
 
 
-@pytest.mark.parametrize("settings", [Settings(), SMALL], ids=["ordinary", "small"])
+@pytest.mark.parametrize("settings", [Settings(), SMALL, TINY], ids=["ordinary", "small", "tiny"])
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
 def test_the_engine_gives_what_was_derived_by_hand(case: Case, settings: Settings, tmp_path: Path) -> None:
     app = case.build()

@@ -307,6 +307,9 @@ class StateMachine(RuleBasedStateMachine):
         assert state.manifest() == [(n, len(content)) for n, content in sorted(self.complete_ones.items())]
         assert state.size().chunk_bytes == sum(len(chunk) for _, chunk in kept)
         assert state.size().rows == len(self.rows)
+        for step in range(4):
+            found = {key: image for (of, key), image in self.rows.items() if of == step}
+            assert sorted(state.rows_of(step)) == sorted(found.items())
         assert sorted(state.all_rows()) == sorted((step, key, image) for (step, key), image in self.rows.items())
 
     @invariant()

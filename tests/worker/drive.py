@@ -259,6 +259,9 @@ class Life:
                 return [has.CheckpointCompleted(now, checkpoint)]
             case do.LoadRows(step, keys):
                 return [has.RowsLoaded(now, tuple(disk.entities.get((step, key)) for key in keys))]
+            case do.ReadRows(step):
+                found = [(key, row) for (of, key), row in disk.entities.items() if of == step and row is not None]
+                return [has.RowsRead(now, tuple(found[:5]), last=False), has.RowsRead(now, tuple(found[5:]), last=True)]
             case do.FoldRows(checkpoint, chunk, rows):
                 disk.entities.update({(step, key): image for step, key, image in rows})
                 return [has.RowsFolded(now, checkpoint, chunk)]
@@ -311,7 +314,7 @@ def channel_of(order: Any) -> str:
             return f"sink {order.sink}"
         case do.SyncSinks():
             return "sync"
-        case do.LoadRows() | do.FoldRows():
+        case do.LoadRows() | do.ReadRows() | do.FoldRows():
             return "rows"
         case _:
             return "state"

@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.core import keys
 from holdfast.core.application import Application
 from holdfast.core.entities import canonical_of
-from holdfast.core.images import unpack
+from holdfast.core.images import unpack, unpack_row
 from holdfast.core.reference import Reference
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import encode
@@ -22,9 +22,9 @@ def entities_on_disk(disk: Disk, registry: TypeRegistry) -> Stored:
     stored: Stored = {}
     if disk.record is not None:
         names = {space: name for name, space in Record.unpack(disk.record).spaces.items()}
-        for (space, key), image in disk.entities.items():
-            if image is not None:
-                stored[names[space], key] = (image, {})
+        for (space, key), row in disk.entities.items():
+            if row is not None:
+                stored[names[space], key] = unpack_row(row)
     for _, chunk in disk.chunks:
         images = unpack(chunk, registry)
         if images.step.startswith("$"):

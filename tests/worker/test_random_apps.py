@@ -25,9 +25,8 @@ NIGHTLY_SEEDS = 6000
 AT_ONCE = 50  # to a test: collecting thousands of tests takes longer than many of them
 
 
-def draw_settings(random: Random, app: Application) -> Settings:
+def draw_settings(random: Random) -> Settings:
     """Cruel limits, and kind ones now and then."""
-    timed = any(step.on_timer is not None for step in app.stateful_steps)
     return Settings(
         checkpoint_ms=random.choice([1, 10, 60, 1000]),
         epoch_bytes_min=random.choice([1, 100, 5000]),
@@ -37,7 +36,7 @@ def draw_settings(random: Random, app: Application) -> Settings:
         epochs_in_flight=random.choice([1, 3]),
         undelivered_max=random.choice([0, 1, 16]),
         replay_bytes=random.choice([1, 1 << 20]),
-        entities_in_memory=None if timed else random.choice([None, None, 1, 9, 200]),
+        entities_in_memory=random.choice([None, None, 1, 9, 200]),
     )
 
 
@@ -63,7 +62,7 @@ def check(seed: int) -> None:
     live = random.choice([(False, False), (False, False), (True, True), (True, False), (False, True)])
     app = prepare(case.build(), strict=strict, live=live)
     registry = TypeRegistry()
-    driver = Driver(app, registry, draw_settings(random, app), random=random if random.random() < 0.8 else None)
+    driver = Driver(app, registry, draw_settings(random), random=random if random.random() < 0.8 else None)
     driver.kills = [random.randrange(1, 150) if random.random() < 0.7 else 10**6 for _ in range(random.randrange(6))]
     driver.stops = [random.randrange(1, 200) for _ in range(random.randrange(4))]
 

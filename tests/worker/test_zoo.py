@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import holdfast as hf
@@ -22,6 +24,7 @@ CRUEL = Settings(
     rows_per_slice=1,
     replay_bytes=1,
 )
+TINY = replace(CRUEL, entities_in_memory=1)
 
 
 def test_records_are_decoded_a_few_at_a_time_in_the_order_of_their_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +43,7 @@ def test_records_are_decoded_a_few_at_a_time_in_the_order_of_their_rounds(monkey
     assert list(given.values()) == [expected]
 
 
-@pytest.mark.parametrize("settings", [KIND, CRUEL], ids=["kind", "cruel"])
+@pytest.mark.parametrize("settings", [KIND, CRUEL, TINY], ids=["kind", "cruel", "tiny"])
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
 def test_the_worker_gives_what_was_derived_by_hand(case: Case, settings: Settings) -> None:
     outputs, _, error = run_case(case.build(), settings)
