@@ -81,8 +81,8 @@ class Farewells:
         if life not in self._told:
             raise Violation(f"{node.name} ends, and nobody has told this life of it to")
         formation, checkpoint = kept.formation, kept.checkpoint
-        if formation is None or member.formation != formation or member.promised > formation.number:
-            return
+        if formation is None or member.formation != formation or kept.drawn > formation.number:
+            return  # it has left that generation, or is about to, and a stop found that no other can be formed
         if life in self._relieved or life in self._at_once:
             return
         upto = 0 if checkpoint is None else checkpoint.epoch + (checkpoint.limit is not None)
