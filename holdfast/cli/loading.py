@@ -7,6 +7,7 @@ A file is imported under its stem, with its folder first on the path, as `python
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -14,7 +15,7 @@ import sysconfig
 import traceback
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from holdfast.core.application import Application
 from holdfast.core.errors import HoldfastError, UsageError
@@ -43,18 +44,30 @@ def _import_file(place: str) -> ModuleType:
         raise UsageError(f"there is no file {place}")
     sys.path.insert(0, str(path.parent.absolute()))
     name = path.stem
-    spec = importlib.util.spec_from_file_location(name, path.absolute())
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{place} can't be imported")
+    loader = _FromSource(name, str(path.absolute()))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that its classes find their own module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except HoldfastError as error:
         raise UsageError(f"{_where(error, place)}: {error}") from error
     except (Exception, SystemExit) as error:
         raise UsageError(f"{place} can't be imported: {_reason(error, place)}") from error
     return module
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles the file each time, as `python file.py` does.
+
+    Byte code that was kept counts while the file's size and the second of its last change are the same: who changes a
+    digit and starts again within a second would run what stood there before.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _import_module(place: str) -> ModuleType:

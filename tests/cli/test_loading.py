@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from holdfast.cli.loading import load
 from holdfast.cli.main import main
 from tests.cli.command import holdfast, last_line, write
 from tests.repository import ROOT
@@ -115,3 +117,18 @@ def test_an_interpreter_that_ignores_the_environment_is_refused(tmp_path: Path) 
 
 def _paths() -> list[str]:
     return [str(ROOT), *(path for path in sys.path if "site-packages" in path)]
+
+
+def test_a_file_that_was_changed_within_the_same_second_is_loaded_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / "loaded_twice.py"
+    names = []
+    for name in ("minimal", "maximal"):
+        path.write_text(MINIMAL.replace("minimal", name))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        names.append(load(f"{path}:app").name)
+
+    assert names == ["minimal", "maximal"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -47,10 +48,18 @@ def test_questions_and_answers_are_what_they_were(step: str, key: bytes) -> None
 
 
 @given(st.binary(max_size=60))
-def test_other_bytes_are_refused(packed: bytes) -> None:
+def test_other_bytes_are_refused_or_are_a_question_or_answer(packed: bytes) -> None:
     for unpack in (unpack_question, unpack_answer):
-        with pytest.raises(FrameError):
-            unpack(packed)
+        with suppress(FrameError):
+            read: Any = unpack(packed)
+            assert unpack(pack(read)) == read
+
+
+def test_bytes_that_are_no_map_of_fields_are_refused() -> None:
+    for packed in (b"", b"\xc0", b"\x90", b"\x80\x80", b"\x81\xa6plain1\x01"):
+        for unpack in (unpack_question, unpack_answer):
+            with pytest.raises(FrameError):
+                unpack(packed)
 
 
 @pytest.mark.parametrize(
