@@ -18,7 +18,7 @@ from holdfast.storage.packing import pack, unpack
 from holdfast.storage.partition_log import EntryRow
 
 # Rows in one packed value: enough to compress well, few enough to be packed anew at each step of trimming.
-SPAN_ROWS = 1024
+SPAN_ROWS = 256
 COMPRESSION = 6  # zlib's default; higher gains less than a percent here
 
 

@@ -31,7 +31,7 @@ DATABASES = (ABOUT, EPOCHS, RECORDS, ROWS)
 EPOCH_KEY = struct.Struct(">Q")
 RECORD_KEY = struct.Struct(">QIH")
 PIECE_SIZE = 1 << 20  # a longer run of pages is slow to find in a fragmented file
-TRIM_EPOCHS = 256  # trimmed in one transaction: some milliseconds, during which no epoch can be logged
+TRIM_EPOCHS = 32  # trimmed in one transaction: about a millisecond, during which no epoch can be logged
 TRIM_BYTES = 64 << 20
 ROWS_AT_ONCE = 1024  # entries turned into rows in one read
 # Kept free by the log so that the state can still write a last checkpoint: this much or a share of the file
