@@ -14,27 +14,13 @@ from holdfast.chaos.catalogue import catalogue
 from holdfast.chaos.faults import ANY, Fault, FaultKind
 from holdfast.chaos.options import LATENCIES_MS, Options
 from holdfast.worker.settings import Settings
+from tests.chaos.quiet import COMMON
 
-QUIET = Options(
-    seed=1,
-    application="comings and goings",
-    copies=1,
+QUIET = replace(
+    COMMON,
     records_max=400,
-    untimed=False,
-    broken=0,
-    strict=False,
-    mends=True,
-    live=False,
-    ends=True,
-    notices_end=True,
-    sinks=("file",),
-    columns=True,
     settings=Settings(),
-    limits={},
-    tick_ms=5.0,
     latencies_ms={name: choices[0] for name, choices in LATENCIES_MS.items()},
-    faults=(),
-    kept_faults=None,
 )
 
 
