@@ -78,13 +78,27 @@ class Campaign:
         if life.moment is not None:
             self.wait_for_progress(process, *life.moment)
             os.kill(pid, signal.SIGKILL)  # the spawner has not buried it, so it is still this one
-        status = answer(process)["status"]
+        status = self.end(process, pid, life)
         if status == -signal.SIGKILL:
             self.note(life.point)
             return True
         if status != 0:
-            raise WrongOutputError(f"exit code {status}: {(self.folder / 'run.log').read_text()[-2000:]}")
+            raise WrongOutputError(f"exit code {status}: {self.said}")
         return False
+
+    def end(self, process: subprocess.Popen[str], pid: int, life: Life) -> int:
+        """How the life ends; one that hangs says before where all its threads are."""
+        assert process.stdout is not None
+        if not select.select([process.stdout], [], [], LIFE_SECONDS_MAX)[0]:
+            os.kill(pid, signal.SIGABRT)
+            answer(process)
+            raise WrongOutputError(f"{life} hangs, of {self.records} records: {self.said}")
+        return answer(process)["status"]
+
+    @property
+    def said(self) -> str:
+        """The last of what the lives have written to their stdout and stderr."""
+        return (self.folder / "run.log").read_text()[-5000:]
 
     def wait_for_progress(self, process: subprocess.Popen[str], records: int, seconds: float) -> None:
         """Wait until the run is further than any before it, and then for a moment; or until it ends."""
@@ -156,7 +170,7 @@ def answer(process: subprocess.Popen[str]) -> dict[str, int]:
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], LIFE_SECONDS_MAX)
     line = process.stdout.readline() if readable else ""
-    assert line, "the spawner ended or a life hangs"
+    assert line, "the spawner ended or hangs"
     answered: dict[str, int] = json.loads(line)
     return answered
 

@@ -8,6 +8,7 @@ The dead are buried with the next request, so that a process id is never another
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -45,6 +46,7 @@ def be_the_command(app: Any, request: dict[str, Any]) -> NoReturn:
     os.dup2(nothing, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    faulthandler.enable()  # whoever finds that this hangs ends it by SIGABRT and reads where
     if os.environ.get(PLANT):
         importlib.import_module("tests.kills.planted").plant(os.environ[PLANT])
     from holdfast.cli.main import main as holdfast
