@@ -70,7 +70,8 @@ def ask(folder: Path, sizes: Sizes) -> Iterator[Record]:
         arguments = (folder / name, result, callers, rate, seconds, loop)
         command = [sys.executable, "-m", "benchmarks.asks", *map(str, arguments)]
         usage = Child.start(command, folder, {"PYTHONPATH": str(ROOT)}).wait()
-        took = sorted(json.loads(result.read_text(encoding="utf-8")))
+        times = json.loads(result.read_text(encoding="utf-8"))
+        took, calls = sorted(times["due"]), sorted(times["call"])
         asks = len(took) / 0.9
         pace = f"{rate:,}/s in all, from when each was due" if rate else "each as soon as answered"
         yield {
@@ -80,6 +81,7 @@ def ask(folder: Path, sizes: Sizes) -> Iterator[Record]:
             "p50_ms": took[len(took) // 2] / 1e6,
             "p99_ms": took[len(took) * 99 // 100] / 1e6,
             "max_ms": took[-1] / 1e6,
+            "call_p50_ms": calls[len(calls) // 2] / 1e6,
         }
 
 

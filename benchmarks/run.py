@@ -36,6 +36,7 @@ COLUMNS = (
     ("p50 ms", "p50_ms", "{:.2f}"),
     ("p99 ms", "p99_ms", "{:.2f}"),
     ("max ms", "max_ms", "{:.1f}"),
+    ("p50 ms of the call", "call_p50_ms", "{:.2f}"),
     ("x in-memory rate", "rate_ratio", "{:.2f}"),
     ("seconds", "seconds", "{:.2f}"),
     ("CPU %", "cpu_percent", "{:.2f}"),

@@ -57,8 +57,7 @@ class Send(Generic[T]):
 
     def record(self, message: object, identity: tuple[str, int] | None) -> bytes:
         """A record as it is logged; ValueTypeError for what is not a value."""
-        # The image of a list of three is a byte that says so, and then the three.
-        return self._codec.encode([None, None, message] if identity is None else [*identity, message])[1:]
+        return self._codec.encode_behind([None, None] if identity is None else [*identity], message)
 
     def under_id(self, record: bytes, identity: tuple[str, int]) -> bytes:
         """The same record, but with this id if it has none."""

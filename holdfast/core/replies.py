@@ -8,10 +8,11 @@ Who asked, and what becomes of an answer, is the worker's and the shell's busine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from holdfast.core.positions import Position
+from holdfast.core.steps import Kind, Step
 
 # The images of a record's replies: None of none, the bytes of a single one, a tuple of several.
 Answer: TypeAlias = "None | bytes | tuple[bytes, ...]"
@@ -23,6 +24,23 @@ def images_of(answer: Answer) -> tuple[bytes, ...]:
     if answer is None:
         return ()
     return (answer,) if isinstance(answer, bytes) else answer
+
+
+def answered_sources(steps: Sequence[Step]) -> frozenset[str]:
+    """The names of the sources of which a message can reach a reply step, however its functions decide."""
+    return frozenset(step.name for step in steps if step.kind is Kind.SOURCE and _leads_to_reply(step, steps))
+
+
+def _leads_to_reply(source: Step, steps: Sequence[Step]) -> bool:
+    waiting, met = [source], {source.index}
+    while waiting:
+        step = waiting.pop()
+        if step.kind is Kind.REPLY:
+            return True
+        behind = {index for output in step.consumers for index in output} - met
+        met |= behind
+        waiting += [steps[index] for index in behind]
+    return False
 
 
 class Replies:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from holdfast.connectors.calls import Calls
 from holdfast.connectors.send import Send, checked_id
 from holdfast.core.application import Application
 from holdfast.core.errors import AnswerForgottenError, UsageError, ValueTypeError
-from holdfast.core.replies import images_of
+from holdfast.core.replies import answered_sources, images_of
 from holdfast.core.senders import FORGOTTEN
+from holdfast.core.steps import Kind
 from holdfast.runtime.lane import Box, Lane
 from holdfast.runtime.mailbox import Front, Letter
 from holdfast.runtime.whereabouts import refuse_inside
@@ -59,6 +60,8 @@ class Callers:
         self.sources: dict[str, Send[Any]] = {
             step.name: step.source for step in app.sources if isinstance(step.source, Send)
         }
+        self._app = app
+        self.answerable = answered_sources(app.steps) & self.sources.keys()  # those that it makes sense to ask
         self._functions = {
             step.name: (step.intake, step.intake_concurrency)
             for step in app.sources
@@ -146,14 +149,23 @@ class Callers:
 
     def letter(self, source: str, message: object, identity: object, front: Front, *, asks: bool) -> Letter:
         """A message ready to be put."""
-        if source not in self.sources or not self.begun:
-            self.check_begun()
-            known = ", ".join(map(repr, self.sources)) or "none"
-            raise UsageError(f"there is no source {source!r} of hf.sources.Send to send to; there are: {known}")
+        if source not in (self.answerable if asks else self.sources) or not self.begun:
+            self._refuse_letter(source)
         own = None if identity is None else checked_id(identity)
         if source in self.lanes:
             return Letter((message, own), front, asks=asks)
         return Letter(self.record_of(source, message, own), front, asks=asks)
+
+    def _refuse_letter(self, source: str) -> NoReturn:
+        self.check_begun()
+        if source not in self.sources:
+            known = ", ".join(map(repr, self.sources)) or "none"
+            raise UsageError(f"there is no source {source!r} of hf.sources.Send to send to; there are: {known}")
+        if any(step.kind is Kind.REPLY for step in self._app.steps):
+            why = f"no .reply() step of application {self._app.name!r} gets messages of source {source!r}"
+        else:
+            why = f"application {self._app.name!r} has no .reply() step"
+        raise UsageError(f"nothing would answer: {why}; add one behind what is to be the answer, or use send()")
 
     def check(self, outcome: Any) -> None:
         """Raise what the caller is to be told."""

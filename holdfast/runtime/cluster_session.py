@@ -82,7 +82,6 @@ class ClusterSession(Callers):
     def __init__(self, app: Application, cluster: Own | Joined, timeout: float | None) -> None:
         super().__init__(app)
         refuse_unfit(app)
-        self._app = app
         self._cluster = cluster
         self._timeout = timeout
         self._registry = TypeRegistry()

@@ -14,6 +14,7 @@ from holdfast.connectors.send import checked_id
 from holdfast.core.connector import Sent
 from holdfast.core.errors import ApplicationError, DamagedError, UsageError, ValueTypeError
 from holdfast.core.types import TypeRegistry
+from holdfast.core.values import encode
 
 messages = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
@@ -42,6 +43,15 @@ def test_messages_come_back_with_their_ids_and_blocks_can_be_cut(sent: list[tupl
     assert send.decode(raw) == expected
     assert length == size
     assert send.decode(raw[:length]) + send.decode(raw[length:]) == expected
+
+
+@given(messages, identities)
+def test_a_record_is_the_images_of_its_three_parts(message: Any, identity: tuple[str, int] | None) -> None:
+    """What logs hold must be read for ever, and a retry's bytes be those of the first."""
+    registry = TypeRegistry()
+    parts = (*(identity or (None, None)), message)
+
+    assert source().record(message, identity) == b"".join(encode(part, registry) for part in parts)
 
 
 def test_a_block_of_something_else_is_damaged() -> None:

@@ -252,8 +252,8 @@ def test_being_the_same_object_twice_is_not_part_of_a_value() -> None:
     assert one is not other
 
 
-def nested(levels: int) -> Any:
-    value: Any = []
+def nested(levels: int, innermost: Any = ()) -> Any:
+    value: Any = innermost or []
     for _ in range(levels - 1):
         value = [value]
     return value
@@ -263,6 +263,12 @@ def test_nesting_goes_to_the_limit_and_not_beyond() -> None:
     assert round_trip(nested(DEPTH_MAX)) == nested(DEPTH_MAX)
     with pytest.raises(ValueTypeError, match="nested deeper than 200 levels"):
         encode(nested(DEPTH_MAX + 1), TypeRegistry())
+
+
+def test_a_tuple_of_atoms_counts_as_a_level() -> None:
+    assert round_trip(nested(DEPTH_MAX, (1, "a"))) == nested(DEPTH_MAX, (1, "a"))
+    with pytest.raises(ValueTypeError, match="nested deeper than 200 levels"):
+        encode(nested(DEPTH_MAX + 1, (1, "a")), TypeRegistry())
 
 
 def test_instances_nest_as_deep_as_lists() -> None:

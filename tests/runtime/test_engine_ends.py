@@ -14,8 +14,9 @@ import trio
 
 import holdfast as hf
 from holdfast.core.errors import DirectoryInUseError
+from holdfast.runtime.fronts import ThreadFront
 from tests.repository import ROOT
-from tests.runtime.bank import WAYS, Account, Order, bank, run, under_asyncio, under_trio
+from tests.runtime.bank import WAYS, Account, Order, bank, book, customer, run, under_asyncio, under_trio
 
 ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 UNLUCKY = Order("ann", 13)
@@ -93,6 +94,60 @@ def test_mistakes_of_a_caller_harm_nobody_else(way: Any, tmp_path: Path) -> None
         assert await engine.ask("orders", Order("ann", 1)) == [("ann", 1)]
 
     run(bank(), tmp_path / "data", body, way)
+
+
+@ways
+def test_an_ask_that_no_reply_step_could_answer_is_refused_and_changes_nothing(way: Any, tmp_path: Path) -> None:
+    app = hf.Application("mute")
+    app.source(hf.sources.Send(), name="orders").key_by(customer).stateful(book, state=Account)
+
+    async def body(engine: Any) -> None:
+        with pytest.raises(hf.UsageError, match=r"application 'mute' has no \.reply\(\) step; .* use send\(\)"):
+            await engine.ask("orders", Order("ann", 1))
+        with pytest.raises(hf.UsageError, match="no source 'order'"):
+            await engine.ask("order", Order("ann", 1))
+        await engine.send("orders", Order("ann", 2))
+        assert await engine.query("book", "ann") == Account(2, [2])
+
+    run(app, tmp_path / "data", body, way)
+
+
+def in_part(name: str) -> hf.Application:
+    """An application whose source `deaf` leads past its reply steps; `far` reaches one behind a branch and a merge."""
+    app = hf.Application(name, on_error="skip")
+    deaf, far, near = (app.source(hf.sources.Send(), name=source) for source in ("deaf", "far", "near"))
+    deaf.sink(hf.sinks.Memory(), name="words")
+    small, _ = far.key_by(str).stateful(tally, state=list).branch(str.islower)
+    small.merge(near).map(str.upper).reply()
+    return app
+
+
+def tally(word: str, seen: list[str]) -> str:
+    seen.append(word)
+    return word
+
+
+@ways
+def test_an_ask_is_refused_where_its_source_leads_to_no_reply_step(way: Any, tmp_path: Path) -> None:
+    async def body(engine: Any) -> None:
+        with pytest.raises(hf.UsageError, match=r"no \.reply\(\) step of application 'part' gets messages .* 'deaf'"):
+            await engine.ask("deaf", "a")
+        assert await engine.ask("near", "a") == ["A"]
+        assert await engine.ask("far", "b") == ["B"]
+        assert await engine.ask("far", "B") == [], "it could have been answered, and was not"
+
+    run(in_part("part"), tmp_path / "data", body, way)
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"coordinator": "127.0.0.1:1"}], ids=["own", "joined"])
+def test_in_front_of_a_cluster_too_an_ask_that_nothing_could_answer_is_refused(options: Any) -> None:
+    session = hf.Engine(in_part("part"), **options)._session
+    session.begun = True  # whoever has begun has met no cluster yet
+
+    with pytest.raises(hf.UsageError, match="'deaf'"):
+        session.letter("deaf", "a", None, ThreadFront(), asks=True)
+    session.letter("deaf", "a", None, ThreadFront(), asks=False)
+    session.letter("far", "a", None, ThreadFront(), asks=True)
 
 
 @ways
