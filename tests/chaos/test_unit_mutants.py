@@ -15,7 +15,15 @@ from holdfast.chaos.cluster_mutants import CLUSTER_MUTANTS
 from holdfast.chaos.planting import planted
 from tests.recovery import test_coordinator, test_logs, test_reports
 from tests.replication import test_progress
-from tests.worker import test_cuts, test_holding, test_member, test_member_status, test_staging
+from tests.worker import (
+    test_cluster_ends,
+    test_cuts,
+    test_holding,
+    test_holding_cuts,
+    test_member,
+    test_member_status,
+    test_staging,
+)
 
 
 def _patching(test: Callable[[pytest.MonkeyPatch], None]) -> Callable[[], None]:
@@ -62,6 +70,10 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
         test_holding.test_what_was_packed_is_in_no_checkpoint_once_its_memory_was_given_up
     ),
     "busy-and-silent": test_member.test_a_member_that_always_has_work_tells_how_far_it_has_got_nevertheless,
+    "timers-behind-stop": test_cluster_ends.test_no_timer_fires_in_a_turn_behind_the_call_that_fails,
+    "snapshot-held-in-part": test_member.test_a_snapshot_is_held_once_its_last_part_is_here,
+    "undo-dropped-early": test_holding_cuts.test_memory_reaches_back_to_the_last_sealed_cut,
+    "chunks-of-later-cuts-written": test_holding_cuts.test_a_checkpoint_holds_nothing_that_was_packed_for_a_later_cut,
     "checkpoint-while-lacking": (
         test_coordinator.test_a_checkpoint_is_ordered_of_all_and_counts_when_the_record_of_it_is_durable
     ),
@@ -74,4 +86,3 @@ def test_a_test_of_the_machines_goes_red_without_the_rule(bug: str) -> None:
 
     with planted(CLUSTER_MUTANTS[bug]), pytest.raises((AssertionError, LookupError)):
         FOUND_BY[bug]()
-

@@ -94,6 +94,16 @@ def test_no_sink_gets_outputs_of_what_lies_behind_the_call_that_fails(seed: int)
     assert identical(trial.outputs(), expected_of(fault))
 
 
+def test_no_timer_fires_in_a_turn_behind_the_call_that_fails() -> None:
+    """All turns are in few epochs: behind the one that stops there are others, in which timers would be due."""
+    fault = Fault(170)
+    trial = trial_of(fault, 0, epoch_bytes_min=100_000, epoch_bytes_max=100_000)
+
+    assert "not 170" in (trial.run() or "")
+
+    assert identical(trial.outputs(), expected_of(fault))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_once_it_is_mended_it_goes_on_as_if_nothing_had_failed(seed: int) -> None:
     fault = Fault(Random(seed).randrange(300), 1000 + Random(seed).randrange(200))

@@ -103,6 +103,22 @@ def test_answers_to_a_round_that_was_given_up_count_for_nothing() -> None:
     assert [type(order) for order in staging.sinks_synced(6)] == [PrepareCheckpoint]
 
 
+@pytest.mark.parametrize("late", ["chunks", "sinks"])
+def test_what_a_round_that_was_given_up_has_on_disk_is_not_what_the_next_one_waits_for(late: str) -> None:
+    _, staging = alone()
+    staging.begin(9, 4, 0, None)
+    sealed(staging)
+    staging.begin(10, 6, 0, None)
+    sealed(staging)
+
+    if late == "chunks":
+        assert [*staging.chunks_staged(9), *staging.sinks_synced(6)] == []
+        assert [type(order) for order in staging.chunks_staged(10)] == [PrepareCheckpoint]
+    else:
+        assert [*staging.sinks_synced(4), *staging.chunks_staged(10)] == []
+        assert [type(order) for order in staging.sinks_synced(6)] == [PrepareCheckpoint]
+
+
 def test_a_round_that_counts_already_is_not_given_up() -> None:
     _, staging = alone()
     staging.begin(9, 4, 0, None)
