@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,10 +18,12 @@ from holdfast.connectors.gate import Gate
 from holdfast.connectors.http_server import LATER_SECONDS, Identity, RefusedError, Rules, Server
 from holdfast.connectors.interface import Block
 from holdfast.connectors.listener import listening
-from holdfast.connectors.posts import Posts
+from holdfast.connectors.passage import Passage
+from holdfast.connectors.posts import Post, Posts
 from holdfast.connectors.send import REMEMBERED, Send
 from holdfast.core.connector import Undecodable
 from holdfast.core.errors import ApplicationError, ValueTypeError
+from holdfast.core.failures import error_text
 from holdfast.core.serial_order import ONLY_PARTITION
 from holdfast.core.types import TypeRegistry
 
@@ -61,12 +64,17 @@ class Http:
         self._records = Send[Any](remembered=remembered)
         self.remembered = remembered
         self._posts = Posts()
+        self._passage: Passage | None = None
         self._server: Server | None = None
 
     @property
     def port(self) -> int:
         """Where it listens: of port 0 the one that was found."""
         return self._address[1] if self._server is None else int(self._server.server_address[1])
+
+    def put_through(self, function: Callable[[Any], Any], concurrency: int) -> None:
+        """Log what an intake function makes of what is sent; who sent what it fails for is told."""
+        self._passage = Passage(function, concurrency, "holdfast-intake-http")
 
     def bind(self, registry: TypeRegistry) -> None:
         self._posts.forget()
@@ -80,7 +88,7 @@ class Http:
         assert type(number) is int, offset
         self._server = Server(listening(*self._address, "sources.Http"), self._rules, self._take)
         self._posts.reopen(number)
-        return HttpReader(self._posts, self._server, number)
+        return HttpReader(self._posts, self._server, self._passage, number)
 
     def acknowledge(self, partition: str, offset: object) -> None:
         """What lies before the offset is durable: answer."""
@@ -98,15 +106,8 @@ class Http:
 
     def _take(self, messages: Sequence[Any], identity: Identity | None) -> None:
         """In a requester's thread: returns when all is durable."""
-        try:
-            records = [
-                self._records.record(message, None if identity is None else (identity[0], identity[1] + index))
-                for index, message in enumerate(messages)
-            ]
-        except ValueTypeError as error:  # JSON that is nested too deep
-            raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
-        post = self._posts.put(records)
         later = {"Retry-After": str(LATER_SECONDS)}
+        post = self._put(messages, identity) if self._passage is None else self._pass(self._passage, messages, identity)
         if post is None:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "nothing is taken now; send it again later", **later)
         post.settled.wait(ANSWER_SECONDS)
@@ -114,13 +115,35 @@ class Http:
             what = "not durable yet, perhaps never; send it again with the same producer and sequence"
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, what, **later)
 
+    def _put(self, messages: Sequence[Any], identity: Identity | None) -> Post | None:
+        try:
+            records = [
+                self._records.record(message, None if identity is None else (identity[0], identity[1] + index))
+                for index, message in enumerate(messages)
+            ]
+        except ValueTypeError as error:  # JSON that is nested too deep
+            raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        return self._posts.put(records)
+
+    def _pass(self, passage: Passage, messages: Sequence[Any], identity: Identity | None) -> Post | None:
+        try:
+            return passage.through(messages, lambda results: self._put(results, identity))
+        except RefusedError:
+            raise
+        except CancelledError:  # reading has ended
+            return None
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything; who asked hears of it
+            what = f"the intake function failed: {error_text(error)}; nothing of this request was taken"
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, what) from None
+
 
 class HttpReader:
     """Gives the records as they come."""
 
-    def __init__(self, posts: Posts, server: Server, number: int) -> None:
+    def __init__(self, posts: Posts, server: Server, passage: Passage | None, number: int) -> None:
         self._posts = posts
         self._server = server
+        self._passage = passage
         self._start = number
         self._closing = threading.Event()
         self._gate = Gate(self._let_go, wake=self._posts.wake)
@@ -141,6 +164,8 @@ class HttpReader:
     def _let_go(self) -> None:
         self._server.close()
         self._posts.refuse()
+        if self._passage is not None:
+            self._passage.close()
 
 
 def _parsed(address: str, token: str | None) -> tuple[str, int]:

@@ -289,9 +289,11 @@ def adapt(app: Application) -> None:
     app.check()
     for step in app.sources:
         source = as_source(step.source)
-        if step.intake is not None and remembered_by(source) is not None and not isinstance(source, Send):
+        if step.intake is not None and hasattr(source, "put_through"):  # calls it itself, to answer who sent
+            source.put_through(step.intake, step.intake_concurrency)
+        elif step.intake is not None and remembered_by(source) is not None and not isinstance(source, Send):
             raise ApplicationError(f"{app.place(step.name)}: {type(source).__name__} takes no intake function")
-        if not isinstance(source, Send):  # what callers send goes through the function on its way (lane.py)
+        elif not isinstance(source, Send):  # what callers send goes through the function on its way (lane.py)
             stops = step.on_error == "stop"
             source = with_intake(source, step.name, step.intake, step.intake_concurrency, stops=stops)
         step.source = source

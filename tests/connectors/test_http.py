@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-import holdfast as hf
 from chaos.cluster_kills import children
 from holdfast.connectors.http_source import Http, HttpReader
 from holdfast.core.connector import Sent
@@ -63,14 +62,19 @@ class Desk:
         assert not self.thread.is_alive()
 
     def post(self, body: bytes, headers: dict[str, str], path: str = "/in", method: str = "POST") -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.source.port, timeout=30)
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            assert response.headers["Content-Type"] == "application/json"
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
+        return post(self.source.port, body, headers, path, method)
+
+
+def post(port: int, body: bytes, headers: dict[str, str], path: str = "/in", method: str = "POST") -> Answer:
+    """Send one request, and return what was answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        assert response.headers["Content-Type"] == "application/json"
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
 
 
 @pytest.fixture
@@ -242,14 +246,6 @@ def test_a_port_that_stays_in_use_is_one_line(tmp_path: Path, monkeypatch: pytes
 def test_a_source_that_can_not_be_is_refused_when_it_is_made(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ApplicationError, match=said):
         Http(**arguments)
-
-
-def test_an_intake_function_is_refused(tmp_path: Path) -> None:
-    app = hf.Application("a")
-    app.source(Http("127.0.0.1:0")).intake(str).sink(hf.sinks.Memory())
-
-    with pytest.raises(ApplicationError, match="takes no intake function"), hf.Engine(app, data=tmp_path / "d"):
-        pass
 
 
 # --- a run, and a client that retries through kills
