@@ -88,10 +88,13 @@ class Campaign:
         *,
         failures_max: int = 1,
         on_failure: Callable[[Options | ClusterOptions, Outcome], None] | None = None,
+        on_progress: Callable[[Report], None] | None = None,
     ) -> Report:
-        """Run a world for every seed, up to so many failures."""
+        """Run a world for every seed, up to so many failures; `on_progress` sees the report before each."""
         report = Report()
         for seed in seeds:
+            if on_progress is not None:
+                on_progress(report)
             options = self.options(seed)
             outcome = self.run(options)
             report.seeds += 1

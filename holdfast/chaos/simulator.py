@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from holdfast.chaos.campaign import ALL_MUTANTS, Campaign, Kind, kind_of
+from holdfast.chaos.campaign import ALL_MUTANTS, Campaign, Kind, Report, kind_of
 from holdfast.chaos.catalogue import EVERYTHING, MakeSubject, catalogue
 from holdfast.chaos.cluster_options import ClusterOptions
 from holdfast.chaos.counters import CLUSTER_SITUATIONS, SITUATIONS
@@ -23,6 +23,7 @@ from holdfast.core.errors import UsageError
 
 SHOWN_LINES = 40
 ALL = "all"
+PROGRESS_SECONDS = 15.0
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -46,7 +47,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--app", default=EVERYTHING, help="zoo+random (default), random, one of the zoo, module:name"
     )
     parser.add_argument(
-        "--mutant", choices=[*ALL_MUTANTS, ALL], help="plant a bug that must be found, or one by one all"
+        "--mutant",
+        choices=[*ALL_MUTANTS, ALL],
+        metavar="BUG",
+        help="plant a bug that must be found (their names stand in docs/simulator.md), or `all`, one by one",
     )
     kinds = parser.add_mutually_exclusive_group()
     for kind, meaning in ((Kind.CLUSTER, "whole clusters only"), (Kind.SINGLE, "one worker only")):
@@ -77,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.seeds,
         failures_max=given.failures,
         on_failure=lambda o, out: _explain(campaign, o, out, given),
+        on_progress=_Progress(len(given.seeds)),
     )
     seconds = time.perf_counter() - started
     print(
@@ -89,6 +94,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for situation, meaning in (SITUATIONS | CLUSTER_SITUATIONS).items():
             print(f"{report.counters[situation]:8}  {situation}: {meaning}")
     return 1 if report.failures else 0
+
+
+class _Progress:
+    """Tells those who wait how far a long campaign has got."""
+
+    def __init__(self, seeds: int) -> None:
+        self._seeds = seeds
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, report: Report) -> None:
+        now = time.monotonic()
+        if now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        print(
+            f"{report.seeds} of {self._seeds} seeds after {now - self._started:.0f} s, {len(report.failures)} failed",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _try_mutants(applications: dict[str, MakeSubject], seeds: Sequence[int]) -> int:
