@@ -26,6 +26,7 @@ from holdfast.storage.structure import check
 MAP_SIZE = 64 << 30  # address space, not memory or disk: far more than is ever needed, because growing it is a trap
 LIB_VERSION = 0  # the 0.9 file format, said explicitly because the package carries two engines
 DATA_FILE = "data.mdb"
+GRANTS = 16  # calls that one look at the free space serves at most
 
 # Errors of LMDB that say that the file is not what LMDB wrote.
 DAMAGE = (
@@ -111,6 +112,7 @@ class Environment:
         self.databases: dict[bytes, lmdb._Database] = {}
         self._names = tuple(databases)
         self._failed: HoldfastError | None = None
+        self._granted = self._grants = 0  # bytes and calls that the last look at the disk serves
         self._prepare(mark, readonly=readonly)
         try:
             self._open(readonly=readonly, sync=sync)
@@ -210,10 +212,19 @@ class Environment:
             self._failed = write_error(self.path, error.code, str(error))
             raise self._failed from error
 
-    def reserve(self, wanted: int) -> None:
-        """Raise DiskFullError, before anything is written, if less than `wanted` bytes are free."""
-        if free_space(self.path) < wanted:
-            raise write_error(self.path, errno.ENOSPC, f"less than {wanted} bytes are free")
+    def reserve(self, kept: int, wanted: int) -> None:
+        """Raise DiskFullError, before anything is written, if less than `kept + wanted` bytes are free.
+
+        In a look the interpreter goes to another thread, which a small commit can't afford each time: one serves a few
+        calls that want little of what it found, and of `kept`, which is there for what others write meanwhile, too.
+        """
+        if wanted > self._granted or not self._grants:
+            free = free_space(self.path) - kept
+            if free < wanted:
+                raise write_error(self.path, errno.ENOSPC, f"less than {kept + wanted} bytes are free")
+            self._granted, self._grants = min(free, kept) // 2, GRANTS
+        self._granted -= wanted
+        self._grants -= 1
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -94,7 +94,7 @@ class LmdbLog:
         if not epochs:
             return
         size = sum(epoch.size for epoch in epochs)
-        self._environment.reserve(self._reserve + size)
+        self._environment.reserve(self._reserve, size)
         self._environment.write(lambda transaction: _put_epochs(transaction, epochs))
         self._tail = epochs[-1].number
         self._note()

@@ -227,7 +227,7 @@ class LmdbPartitionLog:
         number = self._last + 1
         # The descriptions as they will be read: what msgpack gives back as a list is one in all lives.
         value, records, described = batches.encode(number, entries)
-        self._environment.reserve(self._reserve + len(value) + len(records))
+        self._environment.reserve(self._reserve, len(value) + len(records))
 
         def action(transaction: Transaction) -> None:
             transaction.put(BATCHES, BATCH_KEY.pack(number), value, append=True)

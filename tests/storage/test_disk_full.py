@@ -15,7 +15,10 @@ import pytest
 
 from holdfast.core.epochs import Chunk, Epoch, LogEntry
 from holdfast.core.errors import DiskFullError
+from holdfast.storage import environment
 from holdfast.storage.directory import DataDirectory
+from holdfast.storage.environment import GRANTS
+from holdfast.storage.lmdb_log import RESERVE_SHARE
 from holdfast.storage.partition_log import PartitionLog
 from tests.repository import ROOT
 
@@ -124,6 +127,45 @@ def test_the_log_leaves_room_for_a_last_checkpoint(small_disk: Path, what: str, 
         with DataDirectory.open(small_disk / "data", create=False) as directory:
             directory.state.stage(1, [bytes(50_000)])
             directory.state.complete(1, b"last", 0)
+
+
+@pytest.mark.parametrize("filled", ["log", "partitions"])
+def test_a_disk_that_others_fill_is_noticed_in_time_for_a_last_checkpoint(small_disk: Path, filled: str) -> None:
+    fill = {"log": lambda d: d.log.append([epoch(d.log.tail() + 1)]), "partitions": lambda d: append(d.partitions())}
+    with DataDirectory.open(small_disk / "data", create=True) as directory:
+        directory.partitions().adopt(b"one", 1, [(0, 0), (1, 0)])
+        fill[filled](directory)
+        free = os.statvfs(small_disk)
+        (small_disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize - SPACE // RESERVE_SHARE))
+
+        with pytest.raises(DiskFullError, match="bytes are free"):
+            for _ in range(GRANTS + 1):
+                fill[filled](directory)
+    with DataDirectory.open(small_disk / "data", create=False) as directory:
+        directory.state.stage(1, [bytes(50_000)])
+        directory.state.complete(1, b"last", 0)
+
+
+@pytest.mark.parametrize("wanted", [0, 1 << 20], ids=["little", "much"])
+def test_one_look_at_the_disk_serves_few_appends_and_little_data(
+    wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def free(path: Path) -> int:
+        nonlocal looks
+        looks += 1
+        return 1 << 30
+
+    monkeypatch.setattr(environment, "free_space", free)
+    with DataDirectory.open(tmp_path / "data", create=True) as directory:
+        log = directory.log
+        log.append([epoch(1)])
+        opened = looks
+        for number in range(2, 2 + 4 * GRANTS):
+            log.append([replace(epoch(number), chunks=(replace(epoch(number).chunks[0], raw=bytes(wanted)),))])
+
+    assert looks - opened == 4 if not wanted else looks - opened > 4
 
 
 def fill_and_close(path: Path, what: str) -> None:
