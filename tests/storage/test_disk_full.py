@@ -131,16 +131,15 @@ def test_the_log_leaves_room_for_a_last_checkpoint(small_disk: Path, what: str, 
 
 @pytest.mark.parametrize("filled", ["log", "partitions"])
 def test_a_disk_that_others_fill_is_noticed_in_time_for_a_last_checkpoint(small_disk: Path, filled: str) -> None:
-    fill = {"log": lambda d: d.log.append([epoch(d.log.tail() + 1)]), "partitions": lambda d: append(d.partitions())}
     with DataDirectory.open(small_disk / "data", create=True) as directory:
         directory.partitions().adopt(b"one", 1, [(0, 0), (1, 0)])
-        fill[filled](directory)
+        append_to(directory, filled)
         free = os.statvfs(small_disk)
         (small_disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize - SPACE // RESERVE_SHARE))
 
         with pytest.raises(DiskFullError, match="bytes are free"):
             for _ in range(GRANTS + 1):
-                fill[filled](directory)
+                append_to(directory, filled)
     with DataDirectory.open(small_disk / "data", create=False) as directory:
         directory.state.stage(1, [bytes(50_000)])
         directory.state.complete(1, b"last", 0)
@@ -170,10 +169,14 @@ def test_one_look_at_the_disk_serves_few_appends_and_little_data(
 
 def fill_and_close(path: Path, what: str) -> None:
     with DataDirectory.open(path, create=False) as directory:
-        if what == "log":
-            directory.log.append([epoch(directory.log.tail() + 1)])
-        else:
-            append(directory.partitions())
+        append_to(directory, what)
+
+
+def append_to(directory: DataDirectory, what: str) -> None:
+    if what == "log":
+        directory.log.append([epoch(directory.log.tail() + 1)])
+    else:
+        append(directory.partitions())
 
 
 @pytest.mark.parametrize("what", ["log", "state", "partitions"])
