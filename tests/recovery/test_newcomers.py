@@ -24,3 +24,14 @@ def test_a_newcomer_joins_a_generation_that_gets_no_input() -> None:
     desk.pass_time(CONFIG.join_ms)
 
     assert drawn(desk) == "node c is to join"
+
+
+def test_a_newcomer_waits_until_those_who_came_before_have_what_they_are_to_hold() -> None:
+    desk = working()
+    desk.run("a", "b", caught_up=False)
+    desk.hear("c")
+    desk.pass_time(CONFIG.join_ms)
+    assert desk.coordinator.state is State.RUN
+
+    desk.run("a", "b")
+    assert drawn(desk) == "node c is to join"

@@ -55,3 +55,10 @@ def test_another_checkpoint_on_a_disk_does_not_count() -> None:
 
     assert cuts.ranges_on_disk(K, "a", Reporter(1, report(2, complete=older, prepared=older))) == ()
     assert cuts.ranges_on_disk(K, "a", Reporter(1, report(2, complete=older, prepared=on_disk()))) == ALL
+
+
+def test_who_has_yet_to_return_to_the_recorded_cut_remembers_no_later_one() -> None:
+    record = replace(first("a", "b"), number=2, cut=6)
+    life = Reporter(1, report(3, memory=(4, 9), remembers=1))
+
+    assert [cuts.remembers(record, "a", life, cut) for cut in (6, 8)] == [True, False]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import holdfast as hf
+from holdfast.core.plan import SOURCES
 from holdfast.recovery.messages import Run
-from holdfast.replication.messages import ImagesHeld, LogHeld
+from holdfast.replication.messages import Beat, ImagesHeld, LogHeld, Opening, Reached, Stage
 from holdfast.worker import cluster_events as chas
-from tests.worker.member_bench import Bench
+from tests.worker.member_bench import Bench, count
 from tests.worker.test_member import at_work
 
 
@@ -33,3 +35,39 @@ def test_a_backup_has_caught_up_when_it_has_both_the_logs_and_the_images() -> No
             told.append(bench.status().caught_up)
 
     assert told == [False, True, False, True]
+
+
+def live() -> hf.Application:
+    app = hf.Application("live")
+    app.source(hf.sources.Generator(lambda: iter(()))).key_by(str).stateful(count, state=list).sink(hf.sinks.Memory())
+    return app
+
+
+def test_who_owes_others_its_part_of_an_epoch_is_not_at_rest() -> None:
+    bench = at_work(Bench(live()))  # and closes none, for the log at its backup is not there yet
+    bench.answer_cursors()
+    bench.order(Run(1, stopping=True))
+    bench.tick()
+    assert bench.status().resting
+
+    bench.peer("b", Beat(), reached=Reached(0, 0, 0, 1, None))
+    bench.tick()
+    assert not bench.status().resting
+
+
+def test_who_waits_for_others_to_deliver_is_not_at_rest() -> None:
+    bench = at_work(Bench(live()))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 0))
+    bench.order(Run(1, stopping=True))
+    (step,) = bench.member.plan.stateful
+    bench.peer("b", Stage(1, SOURCES, (), Opening(False, 0, (), None, False, 0)))
+    bench.peer("b", Stage(1, step.index, (), None))
+    told: list[tuple[int, bool]] = []
+    for reached in (Reached(0, 0, 0, 1, None), Reached(1, 0, 0, 1, None), Reached(1, 0, 1, 1, None)):
+        bench.peer("b", Beat(), reached=reached)
+        for _ in range(20):
+            bench.tick()
+        told.append((bench.status().applied, bench.status().resting))
+
+    assert told == [(1, False), (1, False), (1, True)]

@@ -1,0 +1,81 @@
+"""Rules of one member that others stand behind in a whole cluster; each of them holds by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.core.values import encode
+from holdfast.recovery.generation import Checkpoint, Limit
+from holdfast.recovery.messages import Announce, Ask, Phase, Run
+from holdfast.replication.messages import Tokens
+from holdfast.worker import cluster_events as chas
+from holdfast.worker import effects as do
+from holdfast.worker.member_record import MemberRecord
+from tests.worker.member_bench import NOTHING, Bench, formation, opened
+from tests.worker.test_holding import touched
+from tests.worker.test_member import at_work, kinds, worked
+
+
+def test_a_generation_that_is_adopted_late_is_not_the_one_that_is_being_adopted() -> None:
+    bench = Bench()
+    bench.fence(1)
+    bench.order(Announce(formation(1)))
+    bench.order(Ask(2))
+    bench.hear(chas.Quiet(0, NOTHING))
+    bench.order(Announce(formation(2)))
+
+    bench.hear(chas.Adopted(0, 1))
+    assert bench.status().phase is Phase.ADOPT
+    bench.hear(chas.Adopted(0, 2))
+    assert bench.status().phase is Phase.RUN
+
+
+def test_a_sink_whose_place_is_known_is_not_opened_again_when_others_tell_it() -> None:
+    bench = at_work(Bench())
+    assert opened(bench.done) == [0]
+
+    orders = bench.peer("b", Tokens(0, 0, ((0, 0, encode(None, bench.registry)),)))
+
+    assert opened(orders) == []
+
+
+def test_what_a_checkpoint_has_that_counts_by_now_is_not_written_with_the_next() -> None:
+    bench = worked(Bench(), 3)
+    assert bench.member.holding is not None
+    touched(bench.member.holding.books["count"], "y").state.append(1)
+    bench.member.holding.cut(4)
+    assert bench.member.holding.chunks_upto(4) != ()
+    record = MemberRecord(8, 4, None, 0, 1, False, (0, 1), 0, 0)
+    bench.fence(2, replace(NOTHING, adopted=1, prepared=(8, record.pack())))
+    checkpoint = Checkpoint(8, 4, None, (("a", (0, 1)),))
+
+    cuts = bench.member.cuts
+    assert cuts is not None
+    cuts.make(4, 0)
+    cuts.note(4, 0, (5, 5))
+
+    orders = bench.adopt(formation(2, nodes=("a",), cut=4, in_memory=True, checkpoint=checkpoint))
+
+    assert do.CompleteCheckpoint in kinds(orders)
+    assert bench.member.holding.chunks_upto(4) == ()
+
+
+def test_no_epoch_carries_a_checkpoint_where_all_ends_inside_one() -> None:
+    """It stands at the place where the failing call was met, not at the end of an epoch."""
+    bench = at_work(Bench(), nodes=("a",), level=5, logs=((1, 5),), spans=(((1, 5),),), limit=Limit(5, 1, 0, 3))
+    bench.order(Run(1, checkpoint=9))
+    running = bench.member.running
+    assert running is not None
+
+    assert running._opening().checkpoint == 0
+
+
+def test_nothing_is_skipped_of_an_epoch_whose_beginning_is_in_a_checkpoint_that_was_not_returned_to() -> None:
+    bench = worked(Bench(), 3)
+    bench.fence(2)
+    checkpoint = Checkpoint(8, 2, Limit(4, 1, 0, 1), (("a", (0, 1)),))
+    bench.adopt(formation(2, nodes=("a",), cut=3, in_memory=True, checkpoint=checkpoint))
+    running = bench.member.running
+    assert running is not None
+
+    assert running.stages._fires(4, 0)
