@@ -381,3 +381,14 @@ def test_a_new_holder_counts_once_a_checkpoint_of_its_generation_is_complete() -
 
     assert "log of source partition 0" in waits(record, None, lives, Wish(2))
     assert formed(record, K, lives, Wish(2)).cut == 10
+
+
+def test_who_reads_a_partition_has_its_whole_log() -> None:
+    """The other copy counts too, but its holder could not give what it lacks itself."""
+    record = first("a", "b")
+    assert record.layout.partitions[0].primary == "a"
+    lives = {"a": Reporter(1, working(1, 7, 6)), "b": Reporter(1, working(1, 9, 6))}
+
+    formation = formed(record, None, lives, Wish(2))
+
+    assert (formation.logs, formation.layout.partitions[0].primary) == (((1, 9),), "b")

@@ -31,3 +31,15 @@ def test_a_checkpoint_holds_nothing_that_was_packed_for_a_later_cut() -> None:
             disk.restore(chunk)
 
         assert in_shadow(disk) == {("plain", 1): ([1], {})}
+
+
+def test_what_was_packed_behind_a_checkpoint_is_kept_for_the_next() -> None:
+    first, _ = both()
+    packed = []
+    for cut in (1, 2):
+        touched(first.books["plain"], cut).state.append(cut)
+        packed.append(first.cut(cut).all)
+
+    first.written(1)
+
+    assert first.chunks_upto(2) == packed[1]

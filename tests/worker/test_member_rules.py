@@ -7,7 +7,7 @@ from dataclasses import replace
 from holdfast.core.values import encode
 from holdfast.recovery.generation import Checkpoint, Limit
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
-from holdfast.replication.messages import Tokens
+from holdfast.replication.messages import ImagesHeld, Tokens, UpdateSet
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
 from holdfast.worker.member_record import MemberRecord
@@ -79,3 +79,24 @@ def test_nothing_is_skipped_of_an_epoch_whose_beginning_is_in_a_checkpoint_that_
     assert running is not None
 
     assert running.stages._fires(4, 0)
+
+
+def test_an_older_checkpoint_on_the_own_disk_than_the_one_returned_to_is_not_read() -> None:
+    """What it lacks of the newer one is sent to it; the older one would stand in its place."""
+    record = MemberRecord(7, 3, None, 0, 1, False, (0, 1), 0, 0)
+    bench = Bench(found=replace(NOTHING, adopted=1, complete=(7, record.pack())))
+    bench.fence(2)
+    checkpoint = Checkpoint(8, 5, None, (("b", (0, 1)),))
+    told = formation(2, nodes=("b", "a"), cut=5, checkpoint=checkpoint, lacking=(("a", (0, 1)),), sink="b")
+
+    orders = bench.adopt(told)
+
+    assert do.ReadChunks not in kinds(orders)
+    assert bench.status().phase is Phase.RUN
+
+
+def test_a_cut_is_held_once_the_last_part_of_its_update_set_is_here() -> None:
+    bench = at_work(Bench(), nodes=("b", "a"), sink="b")
+
+    assert ImagesHeld(1) not in bench.messages(bench.peer("b", UpdateSet(1, (), last=False)))
+    assert ImagesHeld(1) in bench.messages(bench.peer("b", UpdateSet(1, (), last=True)))
