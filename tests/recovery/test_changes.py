@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from holdfast.recovery import rounds
 from holdfast.recovery.changes import Circumstances, may_end, planned
 from holdfast.recovery.events import Kept
 from holdfast.recovery.generation import ROUND_BITS, Checkpoint, Formation, Limit
 from holdfast.recovery.messages import Status
 from holdfast.recovery.roster import Roster
-from holdfast.recovery.rounds import covers
 from tests.recovery.desk import ALL, working
 
 NUMBER = 1 << ROUND_BITS | 1
@@ -55,9 +55,9 @@ def test_a_checkpoint_covers_everything_if_nothing_was_applied_or_ended_or_faile
     limited = replace(formation, limit=Limit(10, 1, 0, 3))
     checkpoint = Checkpoint(NUMBER, 9, None, ())
 
-    assert covers(checkpoint, formation, running)
-    assert not covers(replace(checkpoint, epoch=8), formation, running)
-    assert not covers(checkpoint, formation, ended)
-    assert covers(replace(checkpoint, ended=True), formation, ended)
-    assert not covers(checkpoint, limited, running)
-    assert covers(replace(checkpoint, limit=limited.limit), limited, running)
+    assert rounds.covers(checkpoint, formation, running)
+    assert not rounds.covers(replace(checkpoint, epoch=8), formation, running)
+    assert not rounds.covers(checkpoint, formation, ended)
+    assert rounds.covers(replace(checkpoint, ended=True), formation, ended)
+    assert not rounds.covers(checkpoint, limited, running)
+    assert rounds.covers(replace(checkpoint, limit=limited.limit), limited, running)

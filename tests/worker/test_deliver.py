@@ -26,3 +26,13 @@ def test_outputs_are_numbered_on_from_where_the_sink_stood() -> None:
 
     assert delivery.hand_out(4, [(0, 2, ("x", "y"))], durable=5) == [Deliver(0, 4, 13, 2, ("x", "y"))]
     assert delivery.hand_out(5, [(0, 1, ("z",))], durable=5) == [Deliver(0, 5, 15, 1, ("z",))]
+
+
+def test_an_epoch_without_outputs_is_delivered_where_the_sink_stands() -> None:
+    delivery = Delivery(1)
+    delivery.restore(0, 12, "token")
+    delivery.open(3)
+
+    delivery.hand_out(4, [], durable=4)
+
+    assert delivery.delivered == 4

@@ -100,3 +100,10 @@ def test_a_cut_is_held_once_the_last_part_of_its_update_set_is_here() -> None:
 
     assert ImagesHeld(1) not in bench.messages(bench.peer("b", UpdateSet(1, (), last=False)))
     assert ImagesHeld(1) in bench.messages(bench.peer("b", UpdateSet(1, (), last=True)))
+
+
+def test_what_is_asked_again_with_the_number_of_the_generation_at_work_changes_nothing() -> None:
+    bench = at_work(Bench(), 2)
+
+    assert kinds(bench.order(Ask(2))) == []
+    assert bench.status().phase is Phase.RUN
