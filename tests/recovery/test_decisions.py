@@ -416,3 +416,12 @@ def test_a_sink_moves_only_to_a_disk_that_knows_where_it_stood() -> None:
     assert record.layout.sinks == ("b",)
 
     assert formed(record, K, lives, Wish(2)).layout.sinks == ("a",)
+
+
+def test_new_input_enters_epochs_behind_the_cut_though_logs_end_before_it() -> None:
+    record = first("a", "b")
+    lives = {"a": Reporter(2, report(2, log=lineage(1, (1, 7)), complete=on_disk()))}
+
+    formation = formed(record, K, lives, Wish(2))
+
+    assert (formation.cut, formation.level) == (10, 10)

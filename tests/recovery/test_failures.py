@@ -36,3 +36,23 @@ def test_a_failure_in_an_epoch_that_was_not_adopted_leads_to_one_generation_and_
     assert desk.kept.formation is not None
     assert desk.kept.formation.limit is None
     assert desk.coordinator.state is State.RUN
+
+
+def test_steps_that_must_work_carefully_do_so_in_all_generations_that_follow() -> None:
+    desk = working()
+    desk.run("a", careful=(3,))
+    desk.form("a", "b", report=memory(1))
+    desk.run("b", careful=(5,))
+    desk.form("a", "b", report=memory(2))
+    assert desk.kept.formation is not None
+    assert desk.kept.formation.careful == (3, 5)
+
+    again = Desk(kept=replace(desk.kept, life=2))
+    again.kept = desk.kept
+    again.run("a", "b")
+    again.store()
+    again.run("a", lost=("b",))
+    again.form("a", "b", report=memory(3))
+
+    assert again.kept.formation is not None
+    assert again.kept.formation.careful == (3, 5)

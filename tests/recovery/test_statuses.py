@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from holdfast.recovery import events
-from holdfast.recovery.generation import ROUND_BITS
+from holdfast.recovery.generation import ROUND_BITS, Checkpoint
 from holdfast.recovery.messages import Ask, Phase, Run
-from tests.recovery.desk import WELL, Desk, memory, working
+from tests.recovery.desk import ALL, CONFIG, WELL, Desk, memory, working
 
 
 def test_a_status_of_an_earlier_life_that_comes_late_changes_nothing() -> None:
@@ -58,3 +60,21 @@ def test_who_comes_with_a_promise_above_the_number_drawn_is_asked_with_one_above
     desk.store()
 
     assert [desk.body(node) for node in "abc"] == [Ask(8)] * 3
+
+
+def test_a_stop_ends_a_worker_that_waits_for_others_although_it_has_not_completed_the_last_checkpoint() -> None:
+    """It can't, outside of any generation."""
+    before = working()
+    checkpoint = Checkpoint(1 << ROUND_BITS | 1, 5, None, (("a", ALL), ("b", ALL)))
+    desk = Desk(kept=replace(before.kept, life=2, checkpoint=checkpoint))
+    desk.hear("a", 2)
+    desk.pass_time(CONFIG.waiting_ms)
+    desk.store()
+    desk.report("a", 2)
+    assert "waiting for node b" in desk.waiting
+
+    desk.give(events.StopAsked(desk.now))
+
+    order = desk.body("a")
+    assert isinstance(order, Run)
+    assert order.finish

@@ -15,17 +15,20 @@ from tests.zoo.replies import Remembering
 RECORDS = [("a", "p", 1), ("b", "p", 2), ("c", "q", 3)]
 
 
-def worked_off(limit: Limit | None) -> Bench:
-    """An epoch of three records with ids, of which one is remembered, worked off again, perhaps up to a limit."""
+def answering() -> Application:
     source = Remembering(RECORDS)
     source.remembered = 1
     app = Application("sent")
     app.source(source, name="sent").reply().sink(sinks.Memory())
-    bench = at_work(
-        Bench(app, backups=0), nodes=("a",), level=1, logs=((1, 1),), spans=(((1, 1),),), limit=limit
-    )
+    return app
+
+
+def worked_off(limit: Limit | None) -> Bench:
+    """An epoch of three records with ids, of which one is remembered, worked off again, perhaps up to a limit."""
+    bench = Bench(answering(), backups=0)
+    at_work(bench, nodes=("a",), level=1, logs=((1, 1),), spans=(((1, 1),),), limit=limit)
     bench.answer_cursors()
-    block = source.open("0", None).read(len(RECORDS), 1 << 20)
+    block = bench.app.sources[0].source.open("0", None).read(len(RECORDS), 1 << 20)
     assert block is not None
     chunk = Chunk(0, 0, block.count, 0, None, True, block.raw)
     bench.hear(chas.EntriesRead(bench.now, 0, "", (LogEntry(1, 1, 0, chunk),)))
@@ -60,3 +63,19 @@ def test_where_an_epoch_ends_early_nobody_is_answered_and_nothing_is_forgotten()
 
     assert answered(bench) == []
     assert remembered(bench) == [("p", 1), ("p", 2)]
+
+
+def test_an_epoch_that_ends_early_is_not_told_as_applied() -> None:
+    assert [worked_off(limit).status().applied for limit in (None, Limit(1, 0, 0, 2))] == [1, 0]
+
+
+def test_what_is_logged_is_acknowledged_when_its_epoch_is_durable_everywhere() -> None:
+    bench = Bench(answering(), backups=0)
+    at_work(bench, nodes=("a",))
+    assert bench.member.running is not None
+    keeping = bench.member.running.stages.keeping
+    keeping.closed(4, [LogEntry(4, 1, 0, Chunk(0, 5, 3, 0, None, False, b""))])
+
+    assert keeping.acknowledged(3) == []
+    assert keeping.acknowledged(4) == [do.Acknowledge(0, 8)]
+    assert keeping.acknowledged(5) == []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.core.values import encode
-from holdfast.recovery.generation import Checkpoint, Limit
+from holdfast.recovery.generation import Checkpoint, Holders, Limit
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
-from holdfast.replication.messages import ImagesHeld, Tokens, UpdateSet
+from holdfast.replication.messages import ImagesHeld, Snapshot, Tokens, UpdateSet
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
 from holdfast.worker.member_record import MemberRecord
@@ -107,3 +107,36 @@ def test_what_is_asked_again_with_the_number_of_the_generation_at_work_changes_n
 
     assert kinds(bench.order(Ask(2))) == []
     assert bench.status().phase is Phase.RUN
+
+
+def test_the_last_turn_before_the_cut_was_when_any_member_says_that_it_was() -> None:
+    bench = Bench()
+    bench.fence(4)
+    bench.adopt(
+        formation(4, nodes=("b", "a", "c"), cut=3, since={"a": 4}, in_memory=True, lacking=(("a", (0, 1)),), sink="b")
+    )
+    for node, time in (("b", 77), ("c", 5)):
+        bench.peer(node, Tokens(3, time, ()))
+
+    assert bench.member.running is not None
+    assert (bench.member.running.stages.time, bench.member.running.cuts.times) == (77, {3: 77})
+
+
+def test_a_snapshot_is_of_the_own_ranges_alone() -> None:
+    told = formation(1, nodes=("a", "b", "c"), lacking=(("c", (0, 1)),))
+    ranges = (Holders("a", ("c",)), Holders("b", ("c",)))
+    bench = Bench()
+    bench.fence(1)
+
+    orders = bench.adopt(replace(told, layout=replace(told.layout, ranges=ranges)))
+
+    assert [own.ranges for own in bench.messages(orders, "c") if isinstance(own, Snapshot)] == [(0,)]
+
+
+def test_the_checkpoint_at_a_limit_is_begun_when_the_epoch_is_applied_up_to_it() -> None:
+    bench = at_work(Bench(), nodes=("a",), level=1, logs=((1, 1),), spans=(((1, 1),),), limit=Limit(1, 1, 0, 3))
+
+    bench.order(Run(1, checkpoint=9))
+
+    assert bench.member.running is not None
+    assert bench.member.running.staging.pending is None

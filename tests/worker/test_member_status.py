@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import holdfast as hf
 from holdfast.core.plan import SOURCES
+from holdfast.recovery.generation import Limit
 from holdfast.recovery.messages import Run
 from holdfast.replication.messages import Beat, ImagesHeld, LogHeld, Opening, Reached, Stage
 from holdfast.worker import cluster_events as chas
@@ -71,3 +72,30 @@ def test_who_waits_for_others_to_deliver_is_not_at_rest() -> None:
         told.append((bench.status().applied, bench.status().resting))
 
     assert told == [(1, False), (1, False), (1, True)]
+
+
+def test_nothing_is_closed_behind_an_epoch_that_ends_early_though_others_have() -> None:
+    bench = at_work(Bench(live()), level=1, logs=((1, 1),), spans=(((1, 1),),), limit=Limit(1, 0, 0, 3))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 1))
+    bench.hear(chas.EntriesRead(bench.now, 0, "", ()))
+
+    bench.peer("b", Beat(), reached=Reached(0, 0, 0, 2, None))
+    bench.tick()
+
+    assert bench.status().closed == 1
+
+
+def test_a_cut_is_made_where_one_member_has_asked_for_it() -> None:
+    bench = at_work(Bench(live()))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 0))
+    (step,) = bench.member.plan.stateful
+    for epoch, asks in ((1, False), (2, True)):
+        bench.peer("b", Stage(epoch, SOURCES, (), Opening(False, 0, (), None, asks, 0)))
+        bench.peer("b", Stage(epoch, step.index, (), None))
+        for _ in range(20):
+            bench.tick()
+
+    assert bench.member.running is not None
+    assert (bench.status().applied, bench.member.running.cuts.made) == (2, [0, 2])
