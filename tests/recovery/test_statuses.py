@@ -83,10 +83,9 @@ def test_a_stop_ends_a_worker_that_waits_for_others_although_it_has_not_complete
 def test_a_clock_that_is_set_back_takes_no_time_back() -> None:
     desk = working()
     desk.pass_time(CONFIG.checkpoint_ms)
-    desk.give(events.Ticked(0))
+    desk.now = 0
 
-    desk.hear("a", phase=Phase.RUN, generation=1, promised=1, **WELL, changed=True)
-    desk.run("b", changed=True)
+    desk.run("a", "b", changed=True)
 
     assert desk.body("a") == Run(1, checkpoint=1 << ROUND_BITS | 1)
 

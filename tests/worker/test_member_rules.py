@@ -11,6 +11,7 @@ from holdfast.replication.messages import ImagesHeld, Snapshot, Tokens, UpdateSe
 from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
+from holdfast.worker import events as has
 from holdfast.worker.member_record import MemberRecord
 from tests.worker.member_bench import NOTHING, Bench, formation, opened
 from tests.worker.test_holding import touched
@@ -171,3 +172,15 @@ def test_the_end_is_told_before_the_process_ends() -> None:
     orders = bench.order(Run(1, finish=True))
 
     assert [type(order) for order in orders] == [cdo.SendStatus, do.Finish]
+
+
+def test_logs_of_all_partitions_held_are_trimmed_up_to_the_checkpoint_and_no_further() -> None:
+    bench = at_work(Bench(), nodes=("b", "a"), sink="b")
+    running = bench.member.running
+    assert running is not None
+    running.staging.begin(8, 4, 0, None)
+    running.staging.sealed({}, 0, generation=1, ended=False)
+
+    orders = bench.hear(has.CheckpointCompleted(0, 8))
+
+    assert [order for order in orders if isinstance(order, cdo.TrimEntries)] == [cdo.TrimEntries(4, (0,))]
