@@ -102,7 +102,8 @@ def sent_again_plainly() -> Application:
         elif name == "keyed":
             words.key_by(everything).stateful(counted, state=list).sink(sinks.Memory(), name="counted")
         else:
-            words.flat_map(twice).key_by(str).stateful(tally, state=list, name="both").sink(sinks.Memory(), name="by word")
+            doubled = words.flat_map(twice).key_by(str).stateful(tally, state=list, name="both")
+            doubled.sink(sinks.Memory(), name="by word")
     return app
 
 
