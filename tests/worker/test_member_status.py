@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from holdfast.recovery.messages import Run
+from holdfast.replication.links import Link
 from holdfast.replication.messages import ImagesHeld, LogHeld
+from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
+from holdfast.worker.member import NUMBERS_MS
 from tests.worker.member_bench import Bench
 from tests.worker.test_member import at_work
 
@@ -33,3 +36,50 @@ def test_a_backup_has_caught_up_when_it_has_both_the_logs_and_the_images() -> No
             told.append(bench.status().caught_up)
 
     assert told == [False, True, False, True]
+
+
+def running_alone() -> Bench:
+    """A member that has just told how far it has got."""
+    bench = at_work(Bench(backups=0), nodes=("a",), level=9)
+    get_on(bench, 1_000)
+    return bench
+
+
+def get_on(bench: Bench, milliseconds: int) -> None:
+    """It gets further, which nobody waits for."""
+    assert bench.member.running is not None
+    bench.member.running.cuts.sealed -= 1  # a number that is in the status and nothing else
+    bench.now += milliseconds - 1
+    bench.tick()
+
+
+def test_how_far_a_member_has_got_is_told_now_and_then() -> None:
+    bench = running_alone()
+    for _ in range(10 * NUMBERS_MS):
+        get_on(bench, 1)
+
+    numbers = [order.status.sealed for order in bench.done if isinstance(order, cdo.SendStatus)]
+    told = numbers[numbers.index(-1) :]
+    assert told == list(range(-1, -1 - 10 * NUMBERS_MS - 1, -NUMBERS_MS))
+
+
+def test_news_is_told_at_once_and_all_numbers_with_it() -> None:
+    bench = running_alone()
+    before = bench.status().sealed
+    get_on(bench, 1)
+    assert bench.status().sealed == before, "no news"
+    assert bench.member.running is not None
+
+    bench.member.running.links.peers["b"] = Link(1, broken=True)
+    bench.tick()
+
+    assert (bench.status().lost, bench.status().sealed) == (("b",), before - 1)
+
+
+def test_a_clock_that_was_set_back_silences_nobody() -> None:
+    bench = running_alone()
+    bench.now = 0
+    get_on(bench, 1)
+
+    assert bench.member.running is not None
+    assert bench.status().sealed == bench.member.running.cuts.sealed
