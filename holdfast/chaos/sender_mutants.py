@@ -44,3 +44,20 @@ def _replies_not_awaited(ground: Ground) -> None:
 @SENDER_MUTANTS.enter("told-before-durable", "senders are told of what is durable at every member")
 def _told_before_durable(ground: Ground) -> None:
     ground.replace(Keeping, "acknowledged", lambda told: lambda keeping, durable: told(keeping, 1 << 60))
+
+
+@SENDER_MUTANTS.enter("answered-in-parts", "where an epoch ends early nobody is answered")
+def _answered_in_parts(ground: Ground) -> None:
+    def settle(stages: Stages, epoch: OpenEpoch) -> None:
+        ends = stages.limit is None or stages.limit.epoch != epoch.number
+        epoch.answers = stages.keeping.settle(epoch.entries, epoch.exchange, ends=ends)
+
+    ground.instead(Stages, "_settle", settle)
+
+
+@SENDER_MUTANTS.enter("forgotten-in-parts", "ids beyond the bound are forgotten when an epoch is over")
+def _forgotten_in_parts(ground: Ground) -> None:
+    def make(settle: Any) -> Any:
+        return lambda keeping, entries, exchange, *, ends: settle(keeping, entries, exchange, ends=True)
+
+    ground.replace(Keeping, "settle", make)

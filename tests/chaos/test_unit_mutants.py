@@ -13,13 +13,15 @@ import pytest
 
 from holdfast.chaos.cluster_mutants import CLUSTER_MUTANTS
 from holdfast.chaos.planting import planted
-from tests.recovery import test_coordinator, test_logs, test_reports
+from tests.recovery import test_changes, test_coordinator, test_logs, test_reports, test_statuses
 from tests.replication import test_progress
 from tests.worker import (
     test_cluster_ends,
     test_cuts,
+    test_deliver,
     test_holding,
     test_holding_cuts,
+    test_keeping,
     test_member,
     test_member_status,
     test_staging,
@@ -77,6 +79,16 @@ FOUND_BY: dict[str, Callable[..., Any]] = {
     "checkpoint-while-lacking": (
         test_coordinator.test_a_checkpoint_is_ordered_of_all_and_counts_when_the_record_of_it_is_durable
     ),
+    "delivered-when-handed-out": test_deliver.test_an_epoch_is_delivered_once_every_sink_has_all_of_it,
+    "older-work-counts": test_statuses.test_who_still_works_in_an_older_generation_is_not_at_work,
+    "changed-before-checkpoint": (
+        test_changes.test_a_layout_on_its_way_is_changed_behind_a_checkpoint_of_its_own_generation
+    ),
+    "any-checkpoint-covers": (
+        test_changes.test_a_checkpoint_covers_everything_if_nothing_was_applied_or_ended_or_failed_since
+    ),
+    "answered-in-parts": test_keeping.test_where_an_epoch_ends_early_nobody_is_answered_and_nothing_is_forgotten,
+    "forgotten-in-parts": test_keeping.test_where_an_epoch_ends_early_nobody_is_answered_and_nothing_is_forgotten,
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from holdfast.core.epochs import Cursor, Lineage
 from holdfast.recovery.decide import decide
 from holdfast.recovery.generation import ROUND_BITS, Checkpoint, Formation, Limit
-from holdfast.recovery.lineages import EMPTY, NOTHING, agreement, kept
+from holdfast.recovery.lineages import EMPTY, NOTHING, agreement, cut_off, kept
 from holdfast.recovery.messages import Failure, OnDisk, Remembered, Report
 from holdfast.recovery.testimony import Reporter, Shape, Wait, Wish
 
@@ -381,3 +381,47 @@ def test_a_new_holder_counts_once_a_checkpoint_of_its_generation_is_complete() -
 
     assert "log of source partition 0" in waits(record, None, lives, Wish(2))
     assert formed(record, K, lives, Wish(2)).cut == 10
+
+
+def test_who_reads_a_partition_has_its_whole_log() -> None:
+    """The other copy counts too, but its holder could not give what it lacks itself."""
+    record = first("a", "b")
+    assert record.layout.partitions[0].primary == "a"
+    lives = {"a": Reporter(1, working(1, 7, 6)), "b": Reporter(1, working(1, 9, 6))}
+
+    formation = formed(record, None, lives, Wish(2))
+
+    assert (formation.logs, formation.layout.partitions[0].primary) == (((1, 9),), "b")
+
+
+def test_what_is_cut_off_a_log_has_no_span_left() -> None:
+    assert cut_off(((1, 5), (2, 8)), 5) == ((1, 5),)
+    assert cut_off(((1, 5), (2, 8)), 6) == ((1, 5), (2, 6))
+    assert cut_off(((1, 5), (2, 8)), 9) == ((1, 5), (2, 8))
+
+
+def test_a_copy_keeps_up_to_the_cut_what_it_has_though_the_adopted_log_ends_before() -> None:
+    """Epochs behind its last entry hold nothing; what it knows of them is not to be sent again."""
+    formation = replace(first("a", "b"), number=3, cut=10, level=10, logs=((2, 7),), spans=(((2, 7),),))
+
+    assert kept(formation, "b", 0, lineage(2, (2, 7))) == 10
+
+
+def test_a_sink_moves_only_to_a_disk_that_knows_where_it_stood() -> None:
+    record = first("a", "b")
+    lives = {
+        "a": Reporter(2, report(2, log=lineage(1, (1, 12)), complete=on_disk())),
+        "b": Reporter(2, report(2, log=lineage(1, (1, 12)))),
+    }
+    assert record.layout.sinks == ("b",)
+
+    assert formed(record, K, lives, Wish(2)).layout.sinks == ("a",)
+
+
+def test_new_input_enters_epochs_behind_the_cut_though_logs_end_before_it() -> None:
+    record = first("a", "b")
+    lives = {"a": Reporter(2, report(2, log=lineage(1, (1, 7)), complete=on_disk()))}
+
+    formation = formed(record, K, lives, Wish(2))
+
+    assert (formation.cut, formation.level) == (10, 10)

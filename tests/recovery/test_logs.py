@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from holdfast.core.epochs import Cursor, Lineage
 from holdfast.recovery.generation import Formation, Holders, Layout, Member
 from holdfast.recovery.logs import Logs, choose_logs
@@ -28,3 +30,27 @@ def test_what_a_holder_has_from_a_generation_long_ago_does_not_come_back_with_it
 
     assert isinstance(found, Logs)
     assert (found.adopted[0].tail, found.adopted[0].spans, found.level) == (4, ((1, 4),), 4)
+
+
+def test_a_log_that_is_cut_short_has_not_ended_though_what_was_cut_off_said_so() -> None:
+    layout = Layout((), (Holders("b", ("a",)),) * 2, ())
+    members = (Member("a", 1, 3), Member("b", 1, 1))
+    record = Formation(*(3, members, layout, 4, True, None, 7), ((2, 4), (2, 7)), (((1, 4),), ((1, 4), (2, 7))), ())
+    ended, other = Lineage(1, Cursor(), 5, ((1, 5),), True), Lineage(2, Cursor(), 7, ((1, 4), (2, 7)))
+    lives = {"a": Reporter(1, Report(4, 1, 0, 0, (), ((0, ended), (1, other)), None, None))}
+
+    found = choose_logs(record, None, lives, replace(SHAPE, partitions=2, live=False), 4)
+
+    assert isinstance(found, Logs)
+    assert found.level == 4
+
+
+def test_a_log_that_begins_behind_the_cut_is_not_whole_though_it_has_all_that_follows() -> None:
+    layout = Layout((), (Holders("b"),), ())
+    record = Formation(*(3, (Member("b", 1, 1),), layout, 4, True, None, 5), ((1, 5),), (((1, 5),),), ())
+    lives = {"a": reporter(Lineage(1, Cursor(6), 6, ())), "b": reporter(Lineage(3, Cursor(), 5, ((1, 5),)))}
+
+    found = choose_logs(record, None, lives, SHAPE, 4)
+
+    assert isinstance(found, Logs)
+    assert found.adopted[0].whole == {"b"}

@@ -55,3 +55,23 @@ def test_another_checkpoint_on_a_disk_does_not_count() -> None:
 
     assert cuts.ranges_on_disk(K, "a", Reporter(1, report(2, complete=older, prepared=older))) == ()
     assert cuts.ranges_on_disk(K, "a", Reporter(1, report(2, complete=older, prepared=on_disk()))) == ALL
+
+
+def test_who_has_yet_to_return_to_the_recorded_cut_remembers_no_later_one() -> None:
+    record = replace(first("a", "b"), number=2, cut=6)
+    life = Reporter(1, report(3, memory=(4, 9), remembers=1))
+
+    assert [cuts.remembers(record, "a", life, cut) for cut in (6, 8)] == [True, False]
+
+
+def test_another_life_of_a_member_remembers_nothing_of_what_that_one_did() -> None:
+    life = Reporter(2, report(2, memory=(4, 9), remembers=1))
+
+    assert not cuts.remembers(first("a", "b"), "a", life, 6)
+
+
+def test_a_disk_counts_for_the_ranges_that_were_recorded_of_it_and_that_it_still_has() -> None:
+    checkpoint = replace(K, holders=(("a", (0, 1)), ("b", ALL)))
+    found = replace(on_disk(), ranges=(1, 2))
+
+    assert cuts.ranges_on_disk(checkpoint, "a", Reporter(1, report(2, complete=found))) == (1,)

@@ -15,10 +15,12 @@ def entry(epoch: int, partition: int = 0) -> LogEntry:
     return LogEntry(epoch, 2, 0, Chunk(partition, 0, 1, 0, None, False, b""))
 
 
-def logs_of(node: str, *, kept: int, tail: int = 9, base: int = 0, cut: int = 3) -> Logs:
+def logs_of(
+    node: str, *, kept: int, tail: int = 9, base: int = 0, cut: int = 3, backups: tuple[str, ...] = ("b",)
+) -> Logs:
     """Partition 0 of "a", held by "b"; its adopted log goes to `tail`."""
-    layout = Layout((), (Holders("a", ("b",)),), ())
-    members = (Member("a", 1, 1), Member("b", 1, 1))
+    layout = Layout((), (Holders("a", backups),), ())
+    members = (Member("a", 1, 1), *(Member(backup, 1, 1) for backup in backups))
     made = Formation(2, members, layout, cut, True, None, tail, ((1, tail),), (((1, tail),),), ())
     lineages = {0: Lineage(1, Cursor(base), tail, ((1, tail),))}
     return Logs(made, node, {0: kept}, lineages, bytes_max=100)
@@ -108,3 +110,12 @@ def test_an_installed_log_is_held_once_that_is_durable() -> None:
     assert logs.outbox == []
     logs.synced(1)
     assert logs.outbox == [("a", LogHeld(0, 4))]
+
+
+def test_backups_have_caught_up_when_the_last_of_them_has() -> None:
+    for said in ("bc", "cb"):
+        logs = logs_of("a", kept=9, backups=("b", "c"))
+        logs.log_held(said[0], LogHeld(0, 9))
+        assert not logs.caught_up
+        logs.log_held(said[1], LogHeld(0, 9))
+        assert logs.caught_up

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import holdfast as hf
+from holdfast.core.plan import SOURCES
+from holdfast.recovery.generation import Limit
 from holdfast.recovery.messages import Run
 from holdfast.replication.links import Link
-from holdfast.replication.messages import ImagesHeld, LogHeld
+from holdfast.replication.messages import Beat, ImagesHeld, LogHeld, Opening, Reached, Stage
 from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
 from holdfast.worker.member import NUMBERS_MS
-from tests.worker.member_bench import Bench
+from tests.worker.member_bench import Bench, count
 from tests.worker.test_member import at_work
 
 
@@ -83,3 +86,66 @@ def test_a_clock_that_was_set_back_silences_nobody() -> None:
 
     assert bench.member.running is not None
     assert bench.status().sealed == bench.member.running.cuts.sealed
+
+
+def live() -> hf.Application:
+    app = hf.Application("live")
+    app.source(hf.sources.Generator(lambda: iter(()))).key_by(str).stateful(count, state=list).sink(hf.sinks.Memory())
+    return app
+
+
+def test_who_owes_others_its_part_of_an_epoch_is_not_at_rest() -> None:
+    bench = at_work(Bench(live()))  # and closes none, for the log at its backup is not there yet
+    bench.answer_cursors()
+    bench.order(Run(1, stopping=True))
+    bench.tick()
+    assert bench.status().resting
+
+    bench.peer("b", Beat(), reached=Reached(0, 0, 0, 1, None))
+    bench.tick()
+    assert not bench.status().resting
+
+
+def test_who_waits_for_others_to_deliver_is_not_at_rest() -> None:
+    bench = at_work(Bench(live()))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 0))
+    bench.order(Run(1, stopping=True))
+    (step,) = bench.member.plan.stateful
+    bench.peer("b", Stage(1, SOURCES, (), Opening(False, 0, (), None, False, 0)))
+    bench.peer("b", Stage(1, step.index, (), None))
+    told: list[tuple[int, bool]] = []
+    for reached in (Reached(0, 0, 0, 1, None), Reached(1, 0, 0, 1, None), Reached(1, 0, 1, 1, None)):
+        bench.peer("b", Beat(), reached=reached)
+        for _ in range(20):
+            bench.tick()
+        told.append((bench.status().applied, bench.status().resting))
+
+    assert told == [(1, False), (1, False), (1, True)]
+
+
+def test_nothing_is_closed_behind_an_epoch_that_ends_early_though_others_have() -> None:
+    bench = at_work(Bench(live()), level=1, logs=((1, 1),), spans=(((1, 1),),), limit=Limit(1, 0, 0, 3))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 1))
+    bench.hear(chas.EntriesRead(bench.now, 0, "", ()))
+
+    bench.peer("b", Beat(), reached=Reached(0, 0, 0, 2, None))
+    bench.tick()
+
+    assert bench.status().closed == 1
+
+
+def test_a_cut_is_made_where_one_member_has_asked_for_it() -> None:
+    bench = at_work(Bench(live()))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 0))
+    (step,) = bench.member.plan.stateful
+    for epoch, asks in ((1, False), (2, True)):
+        bench.peer("b", Stage(epoch, SOURCES, (), Opening(False, 0, (), None, asks, 0)))
+        bench.peer("b", Stage(epoch, step.index, (), None))
+        for _ in range(20):
+            bench.tick()
+
+    assert bench.member.running is not None
+    assert (bench.status().applied, bench.member.running.cuts.made) == (2, [0, 2])

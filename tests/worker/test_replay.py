@@ -65,3 +65,11 @@ def test_a_log_is_read_once_at_a_time_and_not_beyond_the_level() -> None:
 
 def test_without_own_partitions_there_is_nothing_to_wait_for() -> None:
     assert Replay(4, 9, [], 10).is_ready(9)
+
+
+def test_what_a_log_has_beyond_the_level_is_no_part_of_an_epoch() -> None:
+    replay = Replay(4, 9, [0], 10)
+    replay.ask()
+    replay.entries_read(0, (entry(8, 0), entry(10, 0)))
+
+    assert [[own.epoch for own in replay.take(epoch)] for epoch in (8, 9, 10)] == [[8], [], []]

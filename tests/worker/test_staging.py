@@ -192,3 +192,19 @@ def test_little_is_written_behind_what_was_written() -> None:
     record = staging.completed(9)
     assert record is not None
     assert record.bytes_since > 0
+
+
+def test_a_checkpoint_inside_an_epoch_leaves_memory_where_it_can_be_returned_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is sealed there: what was sent up to it must not become the base, however much was written before."""
+    monkeypatch.setattr(module, "BYTES_FREE", 0)
+    first, second = both()
+    change(first, 1, 1)
+    second.take("a", 4, first.cut(4).by_backup["b"])
+    staging = Staging(second, ["out"], second.registry)
+    staging.returned(MemberRecord(1, 0, None, 0, 1, False, (), 10, 30))
+    staging.begin(9, 4, 0, Limit(4, 0, 1, 3))
+
+    assert steps_of(sealed(staging, 0), second) == ["plain", SINK_STEP]
+    assert [(own.base, own.top) for own in second.remembered if own.ranges] == [(0, 4)]
