@@ -147,5 +147,6 @@ def test_a_cut_is_made_where_one_member_has_asked_for_it() -> None:
         for _ in range(20):
             bench.tick()
 
-    assert bench.member.running is not None
-    assert (bench.status().applied, bench.member.running.cuts.made) == (2, [0, 2])
+    running = bench.member.running
+    assert running is not None
+    assert (running.flow.applied, running.cuts.made) == (2, [0, 2])
