@@ -81,6 +81,7 @@ class ClusterNode:
         *,
         inputs: Sequence[Input],
         outputs: Sequence[Output],
+        at_once: int,
         tick_ms: float,
         status_ms: float,
         beat_ms: float,
@@ -109,6 +110,7 @@ class ClusterNode:
         self._network = network
         self._inputs = inputs
         self._outputs = outputs
+        self._at_once = at_once
         self._tick_ms = tick_ms
         self._status_ms = status_ms
         self._beat_ms = beat_ms
@@ -143,7 +145,7 @@ class ClusterNode:
             *(self._tick_ms, self),
         )
         surroundings = MemberSurroundings(
-            *(self.name, self.log, self.state, self.disk, self._inputs, self._outputs, self)
+            *(self.name, self.log, self.state, self.disk, self._at_once, self._inputs, self._outputs, self)
         )
         self._trace.note(self._schedule.now, f"{self.name} starts, generation {self.log.adopted()[0]}")
         self.life = MemberLife(self._make_member(), pulse, surroundings)

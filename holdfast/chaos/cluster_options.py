@@ -37,6 +37,7 @@ LATENCIES_MS = {
     "machine": (0.1, 0.0, 0.01, 1.0),
     "store": (2.0, 0.1, 30.0),
 }
+AT_ONCE = (1, 1, 3, 1000)
 ARRIVALS_MS_MAX = 2_000.0  # live inputs give everything within this
 # Constants of the product that only large inputs would ever reach.
 LIMITS = {
@@ -67,6 +68,7 @@ class ClusterOptions:
     ranges: int
     partitions: int  # into which the only partition of a source is dealt out
     network: NetworkOptions
+    at_once: int  # events that a member handles together, if so many have come
     coordinator_tick_ms: float
     collect_ms: int  # that the coordinator waits for reports
     waiting_ms: int  # that it waits for recorded nodes that are away
@@ -96,7 +98,7 @@ class ClusterOptions:
         shown = [
             f"{self.workers} workers, {self.backups} backups, {self.ranges} ranges, {self.partitions} partitions",
             str(self.network),
-            f"coordinator tick {self.coordinator_tick_ms} ms, collect {self.collect_ms} ms",
+            f"coordinator tick {self.coordinator_tick_ms} ms, collect {self.collect_ms} ms, {self.at_once} at once",
             f"waiting {self.waiting_ms} ms, status {self.status_ms} ms, beat {self.beat_ms} ms, drift {self.drift}",
             *self.common.lines(),
         ]
@@ -125,6 +127,7 @@ def draw_cluster(
         ranges=random.choice(RANGES),
         partitions=random.choice(PARTITIONS),
         network=_network(random),
+        at_once=streams["cluster at once"].choice(AT_ONCE),
         coordinator_tick_ms=random.choice((30.0, 100.0)),
         collect_ms=random.choice((1000, 50, 200)),
         waiting_ms=random.choice((2000, 50, 500)),

@@ -54,7 +54,7 @@ SCENARIOS = {
     "mixed": Scenario("everything below for which the cluster is large enough (default)", {
         **_KILLS, **_PAUSES, **_CUTS, "wipe": 2, "full-disk": 1, "restart": 1,
     }),
-    "kills": Scenario("any of the next seven", _KILLS),
+    "kills": Scenario("any of the next six", _KILLS),
     "workers": Scenario("a worker is killed", {"kill-worker": 1}),
     "backups": Scenario("as many workers at once as there are backups", {"kill-backups": 1}),
     "recovery": Scenario("a worker, and one more while the cluster gets over that", {"kill-recovering": 1}),

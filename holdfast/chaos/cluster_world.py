@@ -109,6 +109,7 @@ class ClusterWorld:
             *(number, self.schedule, self.streams, self.network, self._hardware(f"n{number}")),
             inputs=self.inputs,
             outputs=self.outputs,
+            at_once=self.options.at_once,
             tick_ms=self.options.common.tick_ms,
             status_ms=self.options.status_ms,
             beat_ms=self.options.beat_ms,

@@ -115,7 +115,7 @@ class MachineLife(ABC):
             self._pump_later()  # paused meanwhile
             return
         if self._inbox:
-            self._handle(self._inbox.popleft()(self._pulse.clock()))
+            self._handle(self._heard())
         self._busy_until = max(self._busy_until, self._pulse.schedule.now + self._pulse.latency("machine"))
         if self._inbox:
             self._pump_later()
@@ -176,12 +176,22 @@ class MachineLife(ABC):
 
     # --- events in, effects out
 
-    def _handle(self, event: Any) -> None:
+    def _heard(self) -> list[Any]:
+        """What the machine handles next: of all that has arrived what came first."""
+        return [self._inbox.popleft()(self._pulse.clock())]
+
+    def _decide(self, happened: Sequence[Any]) -> Sequence[Any]:
+        """The machine's orders."""
+        (event,) = happened
+        return self.machine.handle(event)
+
+    def _handle(self, happened: Sequence[Any]) -> None:
         try:
-            given = self.machine.handle(event)
+            given = self._decide(happened)
             self.machine.check_invariants()
         except BaseException:
-            self._pulse.watcher.broke(event)
+            for event in happened:
+                self._pulse.watcher.broke(event)
             raise
         for effect in given:
             if isinstance(effect, effects.TellSource):
@@ -192,7 +202,10 @@ class MachineLife(ABC):
             self._pulse.watcher.ordered(effect)
             if self.ended:
                 return
-        self._pulse.watcher.handled(event, given)
+        for event in happened:
+            self._pulse.watcher.handled(event, given)
+            if self.ended:
+                return
 
     @abstractmethod
     def _carry_out(self, effect: Any) -> None:

@@ -43,6 +43,7 @@ class MemberSurroundings:
     log: MemoryPartitionLog
     state: MemoryState
     disk: MemoryDisk
+    at_once: int  # as many events are handled together, if so many have come
     inputs: Sequence[Input]
     outputs: Sequence[Output]
     speech: Speech
@@ -73,6 +74,13 @@ class MemberLife(MachineLife):
         super().die()
         for output in self._outputs.values():
             output.let_go(self._pulse.random)
+
+    def _heard(self) -> list[Any]:
+        now = self._pulse.clock()
+        return [self._inbox.popleft()(now) for _ in range(min(len(self._inbox), self._at.at_once))]
+
+    def _decide(self, happened: Sequence[Any]) -> Sequence[Any]:
+        return self.member.handle_all(happened)
 
     def _carry_out(self, effect: Any) -> None:
         at = self._at

@@ -234,21 +234,14 @@ def _checkpoint_while_lacking(ground: Ground) -> None:
     ground.replace(Rounds, "is_due", make)
 
 
-def _caught_up_when(ground: Ground, enough: Any) -> None:
-    def told(status: Any, own: Member, number: int) -> Any:
-        return replace(status, caught_up=enough(own.running)) if own.running is not None else status
-
-    ground.after(Member, "_made_status", told)
-
-
 @RETURN_MUTANTS.enter("caught-up-without-logs", "a backup has caught up when it has the adopted logs")
 def _caught_up_without_logs(ground: Ground) -> None:
-    _caught_up_when(ground, lambda running: running.cuts.caught_up)
+    instead_property(ground, Running, "caught_up", lambda running: running.cuts.caught_up)
 
 
 @RETURN_MUTANTS.enter("caught-up-without-images", "a backup has caught up when it has the images of the cut")
 def _caught_up_without_images(ground: Ground) -> None:
-    _caught_up_when(ground, lambda running: running.logs.caught_up)
+    instead_property(ground, Running, "caught_up", lambda running: running.logs.caught_up)
 
 
 @RETURN_MUTANTS.enter("rounds-ordered-again", "a checkpoint's number is ordered by one life of the coordinator only")

@@ -32,6 +32,25 @@ def check() -> None:
         raise UsageError("python -O leaves out the assertions that guard the data; run without -O and PYTHONOPTIMIZE")
 
 
+def end_when_interrupted() -> None:
+    """Have a Ctrl-C end the process without a word while it still loads its modules, and has nothing to tidy up.
+
+    An exception that comes there can turn into any other. Whoever started the process without Ctrl-C gets none.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_now)
+
+
+def raise_when_interrupted() -> None:
+    """Have a Ctrl-C raise KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _end_now:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_now(number: int, frame: object) -> NoReturn:
+    os._exit(128 + number)
+
+
 def begin() -> None:
     """Have a worker's process put itself in its own place before it has loaded anything that it would load twice.
 

@@ -44,6 +44,7 @@ DEFECT = 3
 
 def run() -> NoReturn:
     """Be the `holdfast` command."""
+    interpreter.end_when_interrupted()
     interpreter.begin()
     sys.exit(main())
 
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
 
 def _carry_out(arguments: argparse.Namespace, app: Application | None) -> int:
     try:
+        interpreter.raise_when_interrupted()
         interpreter.check()
         if _is_worker(arguments):
             interpreter.fix_hash_seed()

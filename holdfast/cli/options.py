@@ -187,7 +187,9 @@ def refuse_unknown(top: argparse.ArgumentParser, command: str, given: str) -> No
 
 def refuse(arguments: argparse.Namespace, app: object) -> NoReturn:
     """Say that a command comes later."""
-    raise UsageError(f"'{arguments.command}' comes with clusters of several workers, which this release does not have")
+    raise UsageError(
+        f"'{arguments.command}' comes later: start the run again with another --workers, which keeps all that was done"
+    )
 
 
 def check_later(arguments: argparse.Namespace) -> None:

@@ -104,6 +104,8 @@ class SegmentWriter:
         if chain is not None:
             self._bulk_body("records", *chain)
         elif keyed is not None:
+            if remembered_by(self.plan.connector(step)) is not None:
+                self._line("records = [m for m in records if m is not REPEAT]")
             self._keyed_body(*keyed)
         elif self.positions:
             self._line("for n, m in enumerate(records, first):")

@@ -61,4 +61,4 @@ class Links:
     @property
     def lost(self) -> tuple[str, ...]:
         """Peers that can't be reached or heard any more in this generation."""
-        return tuple(sorted(peer for peer, link in self.peers.items() if link.broken))
+        return tuple(sorted([peer for peer, link in self.peers.items() if link.broken]))

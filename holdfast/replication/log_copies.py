@@ -24,6 +24,7 @@ class LogCopies:
         self.held: dict[int, dict[str, int]] = {
             partition: dict.fromkeys(nodes, -1) for partition, nodes in backups.items()
         }
+        self._have_adopted = False  # all backups, all partitions: what they hold only grows
         self.closed = cut  # the last epoch that nothing can be added to
         self.synced = cut  # here, of all own partitions
         self._waiting: deque[tuple[int, int]] = deque()  # (epoch, partition) of entries that a backup may lack
@@ -43,9 +44,11 @@ class LogCopies:
     @property
     def durable(self) -> int:
         """The last closed epoch whose entries are on all disks that they must be on."""
-        for partition, held in self.held.items():
-            if any(tail < self.adopted[partition] for tail in held.values()):
-                return self.cut
+        if not self._have_adopted:
+            for partition, held in self.held.items():
+                if any(tail < self.adopted[partition] for tail in held.values()):
+                    return self.cut
+            self._have_adopted = True
         while self._waiting and self._is_held(*self._waiting[0]):
             self._waiting.popleft()
         last = self._waiting[0][0] - 1 if self._waiting else self.closed

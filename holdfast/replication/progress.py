@@ -26,16 +26,21 @@ class Progress:
 
     def __init__(self, members: Iterable[Hashable], cut: int) -> None:
         self.reached = {member: Reached(cut, cut, cut) for member in members}
-        self._durable = self._delivered = cut  # the minima, which are asked for far more often than they change
+        # The minima, which are asked for far more often than they change.
+        self._durable = self._delivered = self._sealed = cut
 
     def advance(self, member: Hashable, *, durable: int = 0, replicated: int = 0, delivered: int = 0) -> None:
         """A member has reached this much; lower numbers than before are old news."""
         own = self.reached[member]
+        if durable <= own.durable and replicated <= own.replicated and delivered <= own.delivered:
+            return
         own.durable = max(own.durable, durable)
         own.replicated = max(own.replicated, replicated)
         own.delivered = max(own.delivered, delivered)
         self._durable = min([r.durable for r in self.reached.values()])
         self._delivered = min([r.delivered for r in self.reached.values()])
+        replicated_everywhere = min([r.replicated for r in self.reached.values()])
+        self._sealed = min(self._durable, replicated_everywhere, self._delivered)
 
     @property
     def durable(self) -> int:
@@ -50,4 +55,4 @@ class Progress:
     @property
     def sealed(self) -> int:
         """The last epoch up to which all is durable, replicated and delivered."""
-        return min(min(r.durable, r.replicated, r.delivered) for r in self.reached.values())
+        return self._sealed

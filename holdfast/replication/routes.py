@@ -61,20 +61,21 @@ class Routes:
                     found[place] = self.range_of(lookup)
         return found
 
-    def _learn(self, lookups: Sequence[Any]) -> list[str]:
-        """The owners of many keys, remembered from now on."""
-        owners = list(map(self.owners.__getitem__, self.ranges_of(lookups)))
+    def _learn(self, lookups: Sequence[Any], owners: list[Any]) -> None:
+        """Fill the gaps in the owners of many keys, and remember them from now on."""
         if len(self._owner_of) >= REMEMBERED_MAX:
             self._owner_of.clear()
-        self._owner_of.update(zip(lookups, owners, strict=True))
-        return owners
+        place = -1
+        for _ in range(owners.count(None)):
+            place = owners.index(None, place + 1)
+            owners[place] = self._owner_of[lookups[place]] = self.owners[self.range_of(lookups[place])]
 
     def split(self, column: Column) -> dict[str, Column]:
         """A keyed column by owner of the key, each part in the order of the whole."""
         # Loops in C over the whole column, once for each owner, cost half of one loop that deals out message by message.
         owners: list[Any] = list(map(self._owner_of.get, column.keys))
         if None in owners:
-            owners = self._learn(column.keys)
+            self._learn(column.keys, owners)
         found = dict.fromkeys(owners)
         if len(found) == 1:
             return dict.fromkeys(found, column)

@@ -208,9 +208,9 @@ def _check_code(ledger: Ledger, digests: Fingerprint) -> None:
     lines = changed(ledger.code, digests)
     if lines:
         raise CodeChangedError(
-            f"the code changed ({', '.join(lines)}) while there is work to be done again that was delivered already; "
-            "either run the old code once more until it ends or is stopped with Ctrl-C, "
-            "or do the work again with the new code: --accept-code"
+            f"the code changed since the last start ({', '.join(lines)}) while there is work to be done again that was "
+            "delivered already; either run that code once more until it ends or is stopped with Ctrl-C, "
+            "or do the work again with the code as it is now: --accept-code"
         )
 
 

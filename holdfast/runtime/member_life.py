@@ -1,16 +1,15 @@
 """One life of a member of a cluster: carries out its effects on real stores, sources, sinks and links.
 
-Everything here runs on the engine thread; other threads, the links among them, only put events into the inbox. The
-machine decides. Invariant: effects are carried out in the order given; after `Quiet` no answer to an earlier order
-comes. How messages travel is not known here: they are handed to `send`.
+Everything here runs on the engine thread; other threads only put events into the inbox, which also reads the links. The
+machine decides, on all that has happened at once. Invariant: effects are carried out in the order given; after `Quiet`
+no answer to an earlier order comes. How messages travel is not known here: they are handed to `send`.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,8 @@ from holdfast.connectors.interface import OpenSink, OpenSource
 from holdfast.connectors.send import Send
 from holdfast.core.errors import HoldfastError, OutputHeldError
 from holdfast.core.types import TypeRegistry
-from holdfast.recovery.messages import Run
+from holdfast.recovery.messages import Run, Status
+from holdfast.replication.messages import Envelope
 from holdfast.runtime.acknowledger import Acknowledger
 from holdfast.runtime.clients import Clients
 from holdfast.runtime.clock import now
@@ -35,6 +35,7 @@ from holdfast.runtime.reopening import LostDelivery, boot_id, reopen
 from holdfast.runtime.skips import Skips
 from holdfast.runtime.state_writer import StateWriter
 from holdfast.runtime.stranded import LineLost, ReleasedDelivery
+from holdfast.runtime.transport.inbox import Inbox
 from holdfast.storage.partition_log import PartitionLog
 from holdfast.storage.state import State
 from holdfast.worker import cluster_effects, cluster_events, effects, events
@@ -45,6 +46,7 @@ from holdfast.worker.member import Member
 TICK_SECONDS = 0.005  # how long the machine may hear nothing while something is under way …
 IDLE_SECONDS = 0.1  # … and at all: cuts, alarms and checkpoints become due by themselves
 
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Somebody asks for a state."""
@@ -53,13 +55,13 @@ class Asked:
     reply: Reply
 
 
+# What comes from the inbox and is not for the machine.
+NO_EVENTS = (BaseException, SourceFailed, Knock, LineLost, Asked)
 # What waits in the inbox and is no answer to an order.
 STAYING = (
     *(BaseException, SourceFailed, Asked, LineLost),
     *(cluster_events.PeerSent, cluster_events.Ordered, cluster_events.LinkLost, cluster_events.LineMade),
 )
-
-Post = Callable[[cluster_effects.SendPeer | cluster_effects.SendStatus], None]
 
 
 class MemberLife:
@@ -77,14 +79,14 @@ class MemberLife:
         sinks: list[OpenSink],
         registry: TypeRegistry,
         probe: Probe,
-        inbox: queue.SimpleQueue[Any],
-        send: Post,
-        handled: Callable[[Any], None],
+        inbox: Inbox,
+        send: Callable[[str, Sequence[Envelope]], None],
+        tell: Callable[[Status], None],
         is_crowded: Callable[[], bool] = lambda: False,
         report: Callable[[str], None] = lambda line: None,
         keep_log: bool = False,
     ) -> None:
-        """`handled` is told of every event that the machine is done with, `report` takes lines for people.
+        """`send` takes what goes to a peer, `tell` what goes to the coordinator, `report` lines for people.
 
         While `is_crowded` no more is read from sources. With `keep_log` nothing is ever trimmed: the logs then hold all
         input, for a comparison afterwards.
@@ -106,7 +108,6 @@ class MemberLife:
         self._probe = probe
         self._boot = boot_id()
         self._send = send
-        self._handled = handled
         self._report = report
         self._keep_log = keep_log
         self._log_writer = MemberLogWriter(log, self.inbox.put)
@@ -120,8 +121,7 @@ class MemberLife:
         self._has_line = False  # to the coordinator
         self._end: effects.Finish | cluster_effects.Restart | None = None
         self._carry_out: dict[type, Callable[[Any], None]] = {
-            cluster_effects.SendPeer: self._send,
-            cluster_effects.SendStatus: self._send,
+            cluster_effects.SendStatus: lambda order: tell(order.status),
             cluster_effects.Quiesce: self._quiesce,
             cluster_effects.AdoptFormation: self._log_writer.give,
             cluster_effects.InstallLog: self._log_writer.give,
@@ -151,28 +151,53 @@ class MemberLife:
         identity = self._state.identity()
         self._happened.append(cluster_events.Booted(now(), self._node, identity.incarnation, self._found()))
         while self._end is None:
-            event = self._next_event()
-            if isinstance(event, Asked):  # no business of the machine: it is only looked at
-                self._questions.hear(event.question, event.reply, self.member.running)
-                self._questions.serve(self.member.running)
-                continue
-            if isinstance(event, LineLost):
-                self._has_line = False
-                self._let_go_where_stranded()
-                continue
+            batch: list[Any] = []
+            for event in self._happenings():
+                if not isinstance(event, NO_EVENTS):
+                    batch.append(event)
+                    continue
+                # Each has its place among the events: what came before it is handled before.
+                self._handle(batch)
+                batch = []
+                if self._end is None:
+                    self._note(event)
+            self._handle(batch)
+        return self._end
+
+    def _handle(self, batch: list[Any]) -> None:
+        """Let the machine know, and do what it wants."""
+        if not batch or self._end is not None:
+            return
+        for event in batch:
             if isinstance(event, cluster_events.Ordered):
                 self._note_stop(event.order.order)
-            for effect in self.member.handle(event):
-                self._carry_out_one(effect)
-            self._handled(event)
-            if isinstance(event, cluster_events.LinkLost | cluster_events.LineMade):
-                self._has_line |= isinstance(event, cluster_events.LineMade)
+        orders = self.member.handle_all(batch)
+        if any(isinstance(event, cluster_events.LinkLost | cluster_events.LineMade) for event in batch):
+            self._has_line |= any(isinstance(event, cluster_events.LineMade) for event in batch)
+            self._let_go_where_stranded()
+        self._carry_out_all(orders)
+        self._read_on()
+        self._measure()
+        if self._questions:
+            self._questions.serve(self.member.running)
+
+    def _note(self, happened: Any) -> None:
+        """What is no business of the machine."""
+        match happened:
+            case SourceFailed():
+                raise happened.error
+            case BaseException():
+                raise happened
+            case Knock():
+                for intake in self._intakes.values():
+                    if isinstance(intake, SentIntake):
+                        self._happen(intake.heard())
+            case LineLost():
+                self._has_line = False
                 self._let_go_where_stranded()
-            self._read_on()
-            self._measure()
-            if self._questions:
+            case Asked():  # the machine is only looked at
+                self._questions.hear(happened.question, happened.reply, self.member.running)
                 self._questions.serve(self.member.running)
-        return self._end
 
     def _measure(self) -> None:
         """What people are told: whether what was waited for is delivered by now, and what was skipped."""
@@ -197,8 +222,21 @@ class MemberLife:
             for delivery in self._deliveries.values():
                 delivery.hurry()
 
-    def _carry_out_one(self, effect: effects.Effect | ClusterEffect) -> None:
-        self._carry_out[type(effect)](effect)
+    def _carry_out_all(self, ordered: Sequence[effects.Effect | ClusterEffect]) -> None:
+        """In their order; what goes to one peer goes together."""
+        outgoing: dict[str, list[Envelope]] = {}
+        for effect in ordered:
+            if isinstance(effect, cluster_effects.SendPeer):
+                outgoing.setdefault(effect.to, []).append(effect.envelope)
+                continue
+            self._send_all(outgoing)
+            self._carry_out[type(effect)](effect)
+        self._send_all(outgoing)
+
+    def _send_all(self, outgoing: dict[str, list[Envelope]]) -> None:
+        for node, envelopes in outgoing.items():
+            self._send(node, envelopes)
+        outgoing.clear()
 
     def close(self) -> None:
         """Let go of everything but the stores, after what was ordered of them is done."""
@@ -211,26 +249,17 @@ class MemberLife:
 
     # --- events
 
-    def _next_event(self) -> Any:
-        while True:
-            event = self._happened.popleft() if self._happened else self._take()
-            if isinstance(event, SourceFailed):
-                raise event.error
-            if isinstance(event, BaseException):
-                raise event
-            if not isinstance(event, Knock):
-                return event
-            for intake in self._intakes.values():
-                if isinstance(intake, SentIntake):
-                    self._happen(intake.heard())
-
-    def _take(self) -> Any:
-        if self.member.busy or self.member.has_worked:
-            return _heard(self.inbox.get_nowait()) if not self.inbox.empty() else events.Ticked(now())
-        try:
-            return _heard(self.inbox.get(timeout=self._patience()))
-        except queue.Empty:
-            return events.Ticked(now())
+    def _happenings(self) -> list[Any]:
+        """All that has happened, or that time has passed; what came about here is known already."""
+        if self._happened or self.member.busy or self.member.has_worked:
+            moment = now()  # before sockets are read: that is no part of the work that the machine measures
+            came = self.inbox.take()
+        else:
+            came = self.inbox.take(self._patience())
+            moment = now()
+        happened = [_heard(event, moment) for event in (*self._happened, *came)]
+        self._happened.clear()
+        return happened or [events.Ticked(moment)]
 
     def _patience(self) -> float:
         """How long nothing needs to be done if nothing happens."""
@@ -273,11 +302,7 @@ class MemberLife:
 
     def _drop_answers(self) -> None:
         """Answers to orders given before are void; what others said, and what went wrong, is not."""
-        kept: list[Any] = []
-        while not self.inbox.empty():
-            event = self.inbox.get_nowait()
-            if isinstance(event, STAYING):
-                kept.append(event)
+        kept = [event for event in self.inbox.take() if isinstance(event, STAYING)]
         self._happened.clear()
         self._happened.extend(kept)
 
@@ -406,6 +431,6 @@ class MemberLife:
         self._end = order
 
 
-def _heard(event: Any) -> Any:
+def _heard(event: Any, moment: int) -> Any:
     """Happened now: other threads put their time into an event, and it may have waited for the end of some work."""
-    return replace(event, now=now()) if hasattr(event, "now") else event
+    return event if getattr(event, "now", moment) == moment else replace(event, now=moment)

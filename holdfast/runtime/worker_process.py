@@ -1,16 +1,16 @@
 """A worker of a cluster as a process: its data directory, its engine thread, and around them its connections.
 
 Sockets, signals and time belong to trio in the main thread; the machine and everything that it orders run on the engine
-thread (`member_life`). Between them are one inbox and the outboxes of the links, nothing else.
+thread (`member_life`), which reads what peers send itself. Between them are one inbox and the outboxes of the links,
+nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -24,7 +24,8 @@ from holdfast.core.errors import NonDeterminismError, ProcessingError, SinkError
 from holdfast.core.plan import Plan
 from holdfast.core.steps import Step
 from holdfast.core.types import TypeRegistry
-from holdfast.recovery.messages import Phase
+from holdfast.recovery.messages import Phase, Status
+from holdfast.replication.messages import Envelope
 from holdfast.runtime.clients import Clients
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
@@ -42,6 +43,7 @@ from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.book import Entry, Registration
 from holdfast.runtime.transport.coordinator_line import CoordinatorLine
 from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role
+from holdfast.runtime.transport.inbox import Inbox
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening
 from holdfast.runtime.transport.peers import Peers
@@ -49,8 +51,7 @@ from holdfast.runtime.transport.question import ask
 from holdfast.runtime.transport.reception import TICKET_BYTES
 from holdfast.storage.directory import DataDirectory
 from holdfast.worker import cluster_effects
-from holdfast.worker.cluster_effects import SendPeer, SendStatus
-from holdfast.worker.cluster_events import LineMade, Ordered, PeerSent
+from holdfast.worker.cluster_events import LineMade, Ordered
 from holdfast.worker.member import Member
 from holdfast.worker.settings import Settings
 
@@ -163,7 +164,7 @@ class WorkerProcess:
         found = directory.state.identity()
         own = Identity(Role.PEER, UNKNOWN_CLUSTER, found.directory, found.incarnation)
         listening = await Listening.open(options.listen, options.secrets)
-        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        inbox = Inbox()
         clients = Clients({s.name: s.source for s in plan.sources if isinstance(s.source, Send)}, options.limits)
         random = Random(os.urandom(8))
         async with trio.open_nursery() as nursery:
@@ -173,7 +174,7 @@ class WorkerProcess:
                 if self._peers is None:
                     self._peers = Peers(
                         *(replace(own, cluster=cluster), options.secrets, options.limits),
-                        post=inbox.put,
+                        inbox=inbox,
                         report=options.report,
                         random=random,
                         have_client=clients.have_guest,
@@ -204,7 +205,7 @@ class WorkerProcess:
                 probe=options.probe,
                 inbox=inbox,
                 send=self._send,
-                handled=self._handled,
+                tell=self._tell,
                 is_crowded=lambda: self._peers is not None and self._peers.is_crowded,
                 report=options.report,
                 keep_log=options.keep_log,
@@ -221,19 +222,15 @@ class WorkerProcess:
 
     # --- between the engine thread and the connections
 
-    def _send(self, effect: SendPeer | SendStatus) -> None:
-        if isinstance(effect, SendPeer):
-            if self._peers is not None:
-                self._peers.send(effect.to, effect.envelope)
-            return
-        assert self._line is not None
-        if effect.status.phase is Phase.OVER:
-            self._observe()  # in front of the status behind which nobody listens any more
-        self._line.send(effect.status)
+    def _send(self, node: str, envelopes: Sequence[Envelope]) -> None:
+        if self._peers is not None:
+            self._peers.send(node, envelopes)
 
-    def _handled(self, event: Any) -> None:
-        if isinstance(event, PeerSent) and self._peers is not None:
-            self._peers.handled()
+    def _tell(self, status: Status) -> None:
+        assert self._line is not None
+        if status.phase is Phase.OVER:
+            self._observe()  # in front of the status behind which nobody listens any more
+        self._line.send(status)
 
     def _know(self, book: tuple[Entry, ...]) -> None:
         assert self._peers is not None
@@ -291,6 +288,7 @@ class WorkerProcess:
             self._error = ended_by(error)
         finally:
             assert self._over is not None
+            life.inbox.close()
             try:
                 token.run_sync_soon(self._over.set)
             except trio.RunFinishedError:

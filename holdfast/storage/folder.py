@@ -10,6 +10,7 @@ next, so a creation that was killed goes on where it stopped. Nothing foreign is
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -60,8 +61,10 @@ def marks_of(environment: str) -> str:
 class DirectoryLock:
     """The flock of a data directory; given back by the operating system however the process ends."""
 
-    def __init__(self, folder: Path, *, wait: float) -> None:
+    def __init__(self, folder: Path, *, wait: float, only_read: bool = False) -> None:
+        """`only_read` is for who changes nothing, and may find the folder where nothing can be changed."""
         self._path = folder / "lock"
+        self._only_read = only_read
         deadline = time.monotonic() + wait
         while not self._try():
             if time.monotonic() >= deadline:
@@ -72,13 +75,14 @@ class DirectoryLock:
             time.sleep(POLL)
 
     def _try(self) -> bool:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor, writable = self._open()
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The folder may have been deleted and made again meanwhile: then this is the lock of nothing.
             if os.fstat(self._descriptor).st_ino == self._path.stat().st_ino:
-                os.ftruncate(self._descriptor, 0)
-                os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+                if writable:
+                    os.ftruncate(self._descriptor, 0)
+                    os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
                 return True
         except (BlockingIOError, FileNotFoundError):
             pass
@@ -87,6 +91,14 @@ class DirectoryLock:
             raise
         os.close(self._descriptor)
         return False
+
+    def _open(self) -> tuple[int, bool]:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), True
+        except OSError as error:
+            if not self._only_read or error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC), False
 
     def release(self) -> None:
         os.close(self._descriptor)

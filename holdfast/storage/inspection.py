@@ -90,7 +90,7 @@ def inspect(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
     """
     path = Path(path)
     refuse_foreign(path, DATA, create=False)
-    lock = DirectoryLock(path, wait=0)
+    lock = DirectoryLock(path, wait=0, only_read=True)
     try:
         report = Report(str(path))
         with report.note():
@@ -115,7 +115,7 @@ def glance(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
     """
     path = Path(path)
     refuse_foreign(path, DATA, create=False)
-    lock = DirectoryLock(path, wait=0)
+    lock = DirectoryLock(path, wait=0, only_read=True)
     try:
         report = Report(str(path), directory=find_out(path, DATA) or "")
         if not report.directory:
@@ -143,7 +143,7 @@ def stored_state(path: Path) -> Iterator[LmdbState | None]:
     Raises UsageError, DirectoryInUseError, FormatError and DamagedError.
     """
     refuse_foreign(path, DATA, create=False)
-    lock = DirectoryLock(path, wait=0)
+    lock = DirectoryLock(path, wait=0, only_read=True)
     try:
         directory = find_out(path, DATA)
         if directory is None:
@@ -168,7 +168,7 @@ def coordinator_record(path: Path) -> bytes | None:
     Raises UsageError, DirectoryInUseError, FormatError and DamagedError.
     """
     refuse_foreign(path, COORDINATOR, create=False)
-    lock = DirectoryLock(path, wait=0)
+    lock = DirectoryLock(path, wait=0, only_read=True)
     try:
         if find_out(path, COORDINATOR) is None:
             return None

@@ -25,13 +25,16 @@ class Cuts:
         self.made = [cut]  # from the last sealed one on
         self.held: dict[str, int] = {}  # backup -> the last cut whose images it holds
         self.tokens: dict[int, dict[int, Token]] = {cut: dict(tokens)}  # cut -> sink -> token
+        self._replicated: int | None = None  # asked for far more often than it changes; None: not known
 
     def expect(self, backups: Iterable[str], lacking: Collection[str]) -> None:
         """The own ranges have these backups; those in `lacking` hold nothing before their snapshot is acknowledged."""
+        self._replicated = None
         self.held = {node: self.made[0] - 1 if node in lacking else self.made[0] for node in backups}
 
     def make(self, cut: int, time: int) -> None:
         """A cut is made here; `time` is that of the last turn."""
+        self._replicated = None
         self.made.append(cut)
         self.times[cut] = time
         self.tokens.setdefault(cut, {})  # there may be no sinks
@@ -39,11 +42,13 @@ class Cuts:
     def hold(self, node: str, cut: int) -> None:
         """A backup holds the images of this cut."""
         if node in self.held:
+            self._replicated = None
             self.held[node] = max(self.held[node], cut)
 
     def note(self, cut: int, sink: int, token: Token) -> None:
         """Where a sink stands at a cut."""
         if cut >= self.sealed:
+            self._replicated = None
             self.tokens.setdefault(cut, {})[sink] = token
 
     @property
@@ -54,18 +59,20 @@ class Cuts:
     @property
     def replicated(self) -> int:
         """The last cut that all own backups hold, with the tokens of all sinks here."""
-        found = self.sealed
-        for cut in self.made:
-            if len(self.tokens.get(cut, ())) == self.sinks and all(held >= cut for held in self.held.values()):
-                found = max(found, cut)
-        return found
+        if self._replicated is None:
+            held = min(self.held.values(), default=self.made[-1])
+            complete = [cut for cut in self.made if cut <= held and len(self.tokens.get(cut, ())) == self.sinks]
+            self._replicated = max([self.sealed, *complete])
+        return self._replicated
 
     def seal(self, progress: Progress, before: int | None) -> bool:
         """Move `sealed` to the last cut that is sealed by now; a cut at or behind `before` lies inside an epoch."""
+        if len(self.made) < 2 or progress.sealed < self.made[1]:
+            return False  # which is seen at nearly every event
         sealed = max((c for c in self.made if c <= progress.sealed and (before is None or c < before)), default=0)
         if sealed <= self.sealed:
             return False
-        self.sealed = sealed
+        self.sealed, self._replicated = sealed, None
         self.made = [cut for cut in self.made if cut >= sealed]
         self.tokens = {cut: tokens for cut, tokens in self.tokens.items() if cut >= sealed}
         self.times = {cut: time for cut, time in self.times.items() if cut >= sealed}

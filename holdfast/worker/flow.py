@@ -156,6 +156,15 @@ class Flow:
         )
 
     @property
+    def may_overlap(self) -> bool:
+        """Whether an epoch of live sources may be begun now: before the one in work is applied only under load.
+
+        What comes meanwhile costs less in one larger epoch than in another small one, and is delivered earlier than
+        from behind several that share the processors.
+        """
+        return self.applied == self.closed or self.parts.is_pressed
+
+    @property
     def cut_is_coming(self) -> bool:
         """Whether somebody has asked for a cut at the end of an epoch that is not applied yet."""
         coming = [exchange for number, exchange in self.exchanges.items() if number > self.applied]

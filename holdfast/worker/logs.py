@@ -44,6 +44,7 @@ class Logs:
         self._tickets: dict[int, list[tuple[int, int]]] = {}  # ticket -> (partition held for another, its tail)
         self._own_tickets: dict[int, int] = {}  # ticket -> epoch
         self._ticket = 0
+        self._backups = sum(len(backups) for backups in self.own.values())
         self._caught_up: set[tuple[str, int]] = set()  # (backup, partition) that have the adopted log
         self._served: set[tuple[str, int]] = set()  # … that are being sent what they lack of it
 
@@ -60,7 +61,7 @@ class Logs:
     @property
     def caught_up(self) -> bool:
         """Whether all backups have said that they hold the adopted logs."""
-        return all((node, p) in self._caught_up for p, backups in self.own.items() for node in backups)
+        return len(self._caught_up) == self._backups  # only those of own partitions are in it
 
     # --- own partitions
 

@@ -36,6 +36,7 @@ from holdfast.worker.cuts import Cuts, Token
 from holdfast.worker.effects import CompleteCheckpoint, Effect, Finish, ReadChunks
 from holdfast.worker.holding import Holding
 from holdfast.worker.member_record import MemberRecord
+from holdfast.worker.news import news
 from holdfast.worker.running import Running
 from holdfast.worker.settings import Settings
 from holdfast.worker.stages import Stages
@@ -43,7 +44,9 @@ from holdfast.worker.staging import Staging
 from holdfast.worker.standing import Standing
 
 Orders = list[Effect | ClusterEffect]
-PATIENCE_MS: Final = 10  # how long it may be left unsaid how far a member has got
+# How long it may be left unsaid how far a member has got: to members, which wait for it …
+PATIENCE_MS: Final = 10
+NUMBERS_MS: Final = 50  # … and to the coordinator, which decides by news
 # Kept of a generation that is not adopted here yet; more, and its link breaks.
 EARLY_MAX: Final = 10_000  # messages
 EARLY_BYTES_MAX: Final = 1 << 28  # about
@@ -79,16 +82,25 @@ class Member:
         self.ended: Running | None = None  # as it stood when it was told to end, to look at
         self._status = Status("", 0, 0, Phase.JOIN, 0, 0)
         self._said = 0
+        self._news: object = None  # in the last status
+        self._told_numbers_at = 0
         self._told_at = 0
         self._owes = False  # perhaps there is something to say of how far it has got
 
     def handle(self, event: Any) -> Orders:
         """The only entrance. Returns orders to be carried out in their order."""
+        return self.handle_all((event,))
+
+    def handle_all(self, happened: Sequence[Any]) -> Orders:
+        """The same for several events, in their order; what follows from them is looked at once, when all are known."""
         if self.finished:
             return []
-        orders = self._dispatch(event)
-        if any(isinstance(order, Finish | cluster_effects.Restart) for order in orders):
-            return orders
+        orders: Orders = []
+        for event in happened:
+            orders += self._dispatch(event)
+            if any(isinstance(order, Finish | cluster_effects.Restart) for order in orders):
+                return orders
+        event = happened[-1]
         ticked = isinstance(event, events.Ticked)
         self._owes = self.running is not None
         if self.running is not None:
@@ -101,7 +113,7 @@ class Member:
                 self._told_at = event.now
             # Others wait for what is sent; a commit or a write of this member's own would hold it up.
             orders = [*self.running.flush(beats=not self._owes), *orders]
-        return orders if self._owes and self.phase is self._status.phase else orders + self._tell()
+        return orders if self._owes and self.phase is self._status.phase else orders + self._tell(event.now)
 
     def _dispatch(self, event: Any) -> Orders:
         match event:
@@ -334,9 +346,15 @@ class Member:
 
     # --- what it tells the coordinator
 
-    def _tell(self) -> Orders:
+    def _tell(self, now: int) -> Orders:
+        running = self.running
+        told = (self.heard, news(running)) if running is not None else None
+        is_early = 0 <= now - self._told_numbers_at < NUMBERS_MS  # the clock may have been set back
+        if told is not None and told == self._news and self._said == self._status.number and is_early:
+            return []
         if self._made_status(self._said) == self._status:
             return []
+        self._news, self._told_numbers_at = told, now
         return [SendStatus(self._renewed())]
 
     def _renewed(self) -> Status:
@@ -361,7 +379,7 @@ class Member:
             resting=running.is_resting,
             located=running.replay.has_cursors,
             ended=not running.parts.unended and running.replay.has_cursors,
-            caught_up=running.cuts.caught_up and running.logs.caught_up,
+            caught_up=running.caught_up,
             prepared=running.staging.prepared,
             prepared_at=running.staging.prepared_at,
             completed=last.checkpoint if last is not None else 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from holdfast.core.epochs import Chunk, Cursor, LogEntry
 from holdfast.core.pipeline import Pipeline
@@ -18,6 +19,9 @@ from holdfast.worker.events import SourceRead
 from holdfast.worker.settings import Settings
 from holdfast.worker.telling import Telling, endless, wanting
 
+# Of live sources. The work on so many takes longer than all that an epoch costs beside it: waiting for disks and peers.
+LARGE_RECORDS: Final = 1000
+
 
 @dataclass(slots=True)
 class OwnPartition:
@@ -25,7 +29,8 @@ class OwnPartition:
 
     index: int
     cursor: Cursor
-    asked: bool = False
+    asked: int = 0  # for how many records at most; 0 while nobody waits for any
+    is_pressed: bool = False  # the last block was a large one, or all that was asked for: more waits, or soon will
     waiting: list[SourceRead] = field(default_factory=list)  # read, not yet in an epoch
 
 
@@ -85,6 +90,11 @@ class Parts:
         """Whether anything was read that stands in no epoch."""
         return any(own.waiting for own in self.partitions.values())
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a source gives so much that epochs should overlap."""
+        return any(own.is_pressed for own in self.partitions.values())
+
     # --- reading
 
     def open(self) -> list[Effect]:
@@ -106,14 +116,15 @@ class Parts:
             most = rounds * ROUND
         idle = [own for own in self.unended if not own.asked and not own.waiting]
         for own in idle:
-            own.asked = True
+            own.asked = most
         return [ReadSource(own.index, most) for own in idle]
 
     def read(self, event: SourceRead) -> None:
         """Records have come."""
         own = self.partitions[event.partition]
         assert own.asked, "a block that nobody asked for"
-        own.asked = False
+        own.is_pressed = event.count >= min(own.asked, LARGE_RECORDS)
+        own.asked = 0
         own.waiting.append(event)
         if event.count:
             self.bytes_per_record += (len(event.raw) / event.count - self.bytes_per_record) * 0.5

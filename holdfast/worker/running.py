@@ -295,8 +295,7 @@ class Running:
         if ticked:
             self._work()
         self.flow.collect()
-        orders += self._hand_out()
-        orders += self._seal()
+        orders += [*self._hand_out(), *self._seal()]
         self._begin_checkpoint_at_limit()
         return orders
 
@@ -329,7 +328,7 @@ class Running:
 
     def _wants_records(self) -> bool:
         if not self.run.stopping:
-            return True
+            return not self.live or self.flow.may_overlap
         return not self.live and (self.flow.opened_to > self.flow.closed or self._flag_waits())
 
     def _may_close(self) -> bool:
@@ -340,16 +339,14 @@ class Running:
             return False
         if flow.opened_to > flow.closed:
             return True  # somebody waits for this member's part
-        if not flow.has_room:
-            return False
-        if flow.closed - self.cuts.sealed > self.settings.unsealed_max:
+        if not flow.has_room or flow.closed - self.cuts.sealed > self.settings.unsealed_max:
             return False
         if self._flag_waits() or self._alarm_is_due():
             return True
         if self.run.stopping:
             return False
         if self.live:  # what comes while the last commit runs is the next epoch
-            return self.parts.has_waiting and self.logs.copies.synced == flow.closed
+            return self.parts.has_waiting and self.logs.copies.synced == flow.closed and flow.may_overlap
         return bool(self.parts.unended)
 
     def _close_next(self) -> Orders:
@@ -467,6 +464,11 @@ class Running:
         return self.flow.applied if limit is None else min(self.flow.applied, limit.epoch - 1)
 
     @property
+    def caught_up(self) -> bool:
+        """Whether the backups have all that they must have."""
+        return self.cuts.caught_up and self.logs.caught_up
+
+    @property
     def told_failure(self) -> Failure | None:
         """The failure, once its epoch can't be lost: the place would name another record in another epoch."""
         failure = self.failure
@@ -483,10 +485,9 @@ class Running:
         flow = self.flow
         if self.is_halted or (flow.is_replaying and not flow.is_last) or not self.replay.has_cursors:
             return False
-        if flow.opened_to > flow.closed or flow.applied < flow.closed:
+        if flow.opened_to > flow.closed or self.delivery.waiting:
             return False
-        reached = min(self.progress.durable, self.progress.delivered)
-        if reached < flow.closed or self.delivery.waiting:
+        if min(flow.applied, self.progress.durable, self.progress.delivered) < flow.closed:
             return False
         return flow.is_last or self.run.stopping or not self.parts.unended
 

@@ -64,6 +64,8 @@ class Stages:
         self.node = ""
         self.members: tuple[str, ...] = ()
         self.sink_owners: tuple[str, ...] = ()
+        self.own_sinks: list[int] = []  # their steps
+        self.all_feeders = [SOURCES, *(step.index for step in self.plan.stateful)]
         self.time = 0  # of the last turn of the last epoch applied
         self.skip: Limit | None = None  # what lies before is in the checkpoint
         self.limit: Limit | None = None  # what lies behind is not worked on
@@ -74,6 +76,8 @@ class Stages:
         self.node = node
         self.members = tuple(member.node for member in formation.members)
         self.sink_owners = formation.layout.sinks
+        partitions = zip(self.plan.sink_partitions, self.sink_owners, strict=True)
+        self.own_sinks = sorted({one.step.index for one, owner in partitions if owner == node})
         self.routes.lay_out([holders.primary for holders in formation.layout.ranges])
         self.keeping.begin(formation, node)
         self.time = time
@@ -315,11 +319,9 @@ class Stages:
 
         A sink that no failing step feeds would else get outputs of records behind the one at which everything stops.
         """
-        partitions = zip(self.plan.sink_partitions, self.sink_owners, strict=True)
-        own = {one.step.index for one, owner in partitions if owner == self.node}
-        if own and not epoch.exchange.has_all([SOURCES, *(step.index for step in self.plan.stateful)]):
+        if self.own_sinks and not epoch.exchange.has_all(self.all_feeders):
             return False
-        for sink in sorted(own):
+        for sink in self.own_sinks:
             column = joined(epoch.exchange.gather(sink, self._unpack))
             if column.messages:
                 outputs = by_partition(column) if column.keys else {0: column.messages}

@@ -45,6 +45,7 @@ QUIET = ClusterOptions(
     ranges=16,
     partitions=2,
     network=NETWORK,
+    at_once=1,
     coordinator_tick_ms=30.0,
     collect_ms=1000,
     waiting_ms=500,

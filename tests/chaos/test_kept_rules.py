@@ -129,7 +129,7 @@ KEPT_RULES = [
         replace(
             QUIET,
             common=replace(
-                COMMON, seed=12, application="random-12", live=True, latencies_ms=LATENCIES | {"log": 15.0}
+                COMMON, seed=24, application="random-12", live=True, latencies_ms=LATENCIES | {"log": 15.0}
             ),
             faults=(ClusterFault(K.KILL, "ordered AppendEntries", 4, 20.0, 0.0, (0, 1)),),
         ),

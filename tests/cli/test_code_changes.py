@@ -54,7 +54,7 @@ def test_changed_code_is_refused_while_work_is_to_be_done_again(folder: Path) ->
     done = holdfast(folder, "run", "app.py")
 
     assert done.returncode == 4
-    for said in ("flat_map 'split'", "run the old code", "--accept-code"):
+    for said in ("flat_map 'split'", "since the last start", "run that code", "--accept-code"):
         assert said in last_line(done.stderr)
     write(folder)
     assert holdfast(folder, "run", "app.py").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,3 +133,40 @@ def test_a_file_that_was_changed_within_the_same_second_is_loaded_as_it_is(
         names.append(load(f"{path}:app").name)
 
     assert names == ["minimal", "maximal"]
+
+
+INTERRUPTED = """
+import os, signal
+from holdfast.cli import interpreter, main
+if {ignored}:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+interpreter.begin = lambda: os.kill(os.getpid(), signal.SIGINT)
+main.run()
+"""
+
+
+def test_a_ctrl_c_while_modules_are_loaded_ends_without_a_word() -> None:
+    code = INTERRUPTED.format(ignored=False)
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_who_was_started_without_ctrl_c_gets_none_while_modules_are_loaded() -> None:
+    code = INTERRUPTED.format(ignored=True)
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("holdfast ")
+
+
+def test_a_ctrl_c_while_the_application_is_loaded_ends_without_a_word(tmp_path: Path) -> None:
+    write(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+
+    done = holdfast(tmp_path, "run", "app.py")
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -17,8 +17,8 @@ from holdfast.cli.main import main
         (["status", "--data", "x"], "there is no data directory at x"),
         (["status"], "say which cluster"),
         (["query", "step", "key"], "say of what"),
-        (["grow", "2"], "'grow' comes with clusters"),
-        (["shrink", "1"], "'shrink' comes with clusters"),
+        (["grow", "2"], "'grow' comes later: start the run again"),
+        (["shrink", "1"], "'shrink' comes later: start the run again"),
     ],
 )
 def test_what_comes_later_is_refused_in_one_sentence(

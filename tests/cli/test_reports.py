@@ -162,3 +162,22 @@ def test_every_process_of_a_cluster_says_who_it_is(tmp_path: Path) -> None:
     assert by_event["listening"]["member"] == by_event["worker-lost"]["member"] == "coordinator"
     assert by_event["stopping"]["signal"] == "SIGINT"
     assert {line["member"] for line in found if line["event"] == "link-lost"} <= {"worker-1", "worker-2"}
+
+
+def test_a_skip_before_a_stop_is_counted_once(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """
+import holdfast as hf
+
+app = hf.Application("counts")
+lines = app.source(hf.sources.TextFile("input.txt")).map(lambda m: 1 / 0 if m == "skip" else m, on_error="skip")
+lines.map(lambda m: 1 / 0 if m == "stop" else m).sink(hf.sinks.TextFile("output.txt"))
+""",
+    )
+    (tmp_path / "input.txt").write_text("a\nskip\nb\nstop\n")
+
+    done = holdfast(tmp_path, "run", "app.py")
+
+    assert done.returncode == 3
+    assert [line.split()[:2] for line in done.stderr.splitlines() if line.startswith("  skipped")] == [["skipped", "1"]]

@@ -10,9 +10,11 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdfast import testing
 from tests.cli.command import COUNT, TICKER, counted, holdfast, last_line, running, wait_for, write, write_lines
 
 STDOUT = COUNT.replace('.sink(hf.sinks.JsonLines("output.jsonl"))', ".map(str).sink(hf.sinks.Stdout())")
@@ -208,3 +210,49 @@ def busy_until_quiet(pid: int) -> None:
 def cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+STOPS = """
+import holdfast as hf
+
+BAD = {bad}
+
+
+def when(line: str) -> int:
+    return int(line.split()[0])
+
+
+def by_number(line: str) -> int:
+    return int(line.split()[1]) % 7
+
+
+def put(line: str, seen: list, ctx: hf.Context) -> str:
+    number = int(line.split()[1])
+    if number >= BAD:
+        raise ValueError("bad")
+    seen.append(number)
+    ctx.set_timer(ctx.time + 1500)
+    return f"{{ctx.time}} {{line}} {{len(seen)}}"
+
+
+def ring(name: str, seen: list, ctx: hf.Context) -> str:
+    return f"ring {{ctx.key}} {{ctx.time}} {{len(seen)}}"
+
+
+app = hf.Application("stops")
+lines = app.source(hf.sources.TextFile("input.txt", time=when), name="lines")
+lines.key_by(by_number).stateful(put, state=list, on_timer=ring).sink(hf.sinks.TextFile("output.txt"), name="out")
+"""
+
+
+def test_a_stop_within_an_epoch_of_several_rounds_keeps_the_time_before_it(tmp_path: Path) -> None:
+    given = [f"{number * 10} {number}" for number in range(6000)]
+    (tmp_path / "input.txt").write_text("\n".join(given))
+    for bad, code in ((1900, 3), (3333, 3), (5000, 3), (10**9, 0)):
+        write(tmp_path, STOPS.format(bad=bad))
+        assert holdfast(tmp_path, "run", "app.py").returncode == code
+
+    found: dict[str, Any] = {}
+    exec(STOPS.format(bad=10**9), found)
+    expected = testing.run(found["app"], {"lines": [testing.At(int(line.split()[0]), line) for line in given]})
+    assert (tmp_path / "output.txt").read_text().splitlines() == expected["out"]

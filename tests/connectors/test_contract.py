@@ -390,3 +390,16 @@ def test_the_thread_of_an_async_connector_ends_with_it() -> None:
     del sink
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_a_record_that_a_block_has_no_room_for_comes_first_in_the_next() -> None:
+    rows = [f"{number} " + "x" * 300 for number in range(20)]
+    source: Any = as_source(Table({"p": rows}))
+    reader = source.open("p", None)
+    found: list[Any] = []
+    while (block := reader.read(None, 1000)) is not None:
+        found += source.decode(block.raw)
+        if block.ended:
+            break
+
+    assert found == rows

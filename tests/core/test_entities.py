@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -393,3 +394,17 @@ def test_clean_entities_of_a_sweep_are_written_as_of_the_cut() -> None:
     entity.state.append(2)
 
     assert taken(kept.take_rows(10)) == ({"old": ([1], {})}, [])
+
+
+def test_timers_that_stand_are_kept_when_those_that_do_not_are_thrown_out() -> None:
+    kept, random, standing = book(timed=True), Random(1), {}
+    for _ in range(9 * ALARMS_FREE):
+        key, name, due = f"key {random.randrange(3 * ALARMS_FREE // 2)}", random.choice("ab"), random.randrange(10**6)
+        entity = kept.entities.get(key) or kept.make(key)
+        kept.touch(entity)
+        kept.set_timer(entity, name, due)
+        standing[key, name] = due
+
+    taken = [(alarm[0], alarm[4], alarm[2]) for alarm in kept.take_due(10**6)]
+
+    assert sorted(taken) == sorted((due, key, name) for (key, name), due in standing.items())

@@ -25,7 +25,7 @@ from holdfast.runtime.rehearsal import KILL, PACE, REPLAY, WATCH, look
 from tests.kills.spawner import PLANT
 from tests.repository import ROOT
 
-LIFE_SECONDS_MAX = 30.0  # a life that goes on for longer hangs
+LIFE_SECONDS_MAX = 30.0  # a life that applies nothing for so long hangs
 PACED = "0:2048"  # small epochs, not held back
 # A random moment: when so many records more than ever before are applied, and then some time has passed. Counted in
 # records, so that a campaign takes about as much input on a fast machine as on a slow one.
@@ -89,11 +89,20 @@ class Campaign:
     def end(self, process: subprocess.Popen[str], pid: int, life: Life) -> int:
         """How the life ends; one that hangs says before where all its threads are."""
         assert process.stdout is not None
-        if not select.select([process.stdout], [], [], LIFE_SECONDS_MAX)[0]:
-            os.kill(pid, signal.SIGABRT)
-            answer(process)
-            raise WrongOutputError(f"{life} hangs, of {self.records} records: {self.said}")
+        applied = -1
+        while not select.select([process.stdout], [], [], LIFE_SECONDS_MAX)[0]:
+            before, applied = applied, self.applied
+            if applied <= before:
+                os.kill(pid, signal.SIGABRT)
+                answer(process)
+                raise WrongOutputError(f"{life} hangs behind {applied} records: {self.said}")
         return answer(process)["status"]
+
+    @property
+    def applied(self) -> int:
+        """How many records the life has applied, as far as it has said."""
+        watch = self.folder / "watch"
+        return look(watch).records if watch.exists() and watch.stat().st_size else 0
 
     @property
     def said(self) -> str:
@@ -104,9 +113,8 @@ class Campaign:
         """Wait until the run is further than any before it, and then for a moment; or until it ends."""
         assert process.stdout is not None
         deadline = time.monotonic() + LIFE_SECONDS_MAX
-        watch = self.folder / "watch"
         while time.monotonic() < deadline:
-            if watch.exists() and watch.stat().st_size and look(watch).records > self.records + records:
+            if self.applied > self.records + records:
                 select.select([process.stdout], [], [], seconds)
                 return
             if select.select([process.stdout], [], [], 0.002)[0]:

@@ -15,7 +15,7 @@ from holdfast.core.errors import DamagedError
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.inspection import inspect, to_lines
 from tests.repository import ROOT
-from tests.storage.contents import checkpoint_chunks, fill
+from tests.storage.contents import checkpoint_chunks, epoch, fill
 
 PAGE = 4096
 Flip = tuple[str, int, int]  # file, offset, exclusive or
@@ -177,3 +177,15 @@ def test_inspect_goes_on_behind_the_first_problem(tmp_path: Path) -> None:
     ]
     assert report.tail == 60
     assert sum(line.startswith("PROBLEM") for line in to_lines(report)) == 2
+
+
+def test_an_append_that_the_log_has_lost_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with DataDirectory.open(path, create=True) as directory:
+        directory.log.append([epoch(1)])
+        older = (path / "log" / "data.mdb").read_bytes()
+        directory.log.append([epoch(2)])
+    (path / "log" / "data.mdb").write_bytes(older)
+
+    with pytest.raises(DamagedError, match="commits are lost"):
+        DataDirectory.open(path, create=False)

@@ -132,6 +132,24 @@ def test_the_points_of_a_commit_are_told(tmp_path: Path) -> None:
     assert points == [f"{name}: {when} commit" for name in ("log", "state") for when in ("before", "after")]
 
 
+def test_what_can_not_be_changed_can_be_inspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, open_ = tmp_path / "data", os.open
+    fill(path)
+
+    def read_only(name: Any, flags: int, mode: int = 0o777, **given: Any) -> int:
+        if Path(name).is_relative_to(path) and flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(name))
+        return open_(name, flags, mode, **given)
+
+    before = (path / "lock").read_bytes()
+    monkeypatch.setattr(os, "open", read_only)
+
+    assert to_lines(inspect(path))[-1] == "every digest matches"
+    assert (path / "lock").read_bytes() == before
+    with pytest.raises(StorageError, match="Read-only"):
+        DataDirectory.open(path, create=False)
+
+
 def test_inspect_tells_what_is_there(tmp_path: Path) -> None:
     fill(tmp_path / "data")
     before = {p: p.read_bytes() for p in (tmp_path / "data").rglob("*.mdb")}

@@ -6,8 +6,11 @@ import holdfast as hf
 from holdfast.core.plan import SOURCES
 from holdfast.recovery.generation import Limit
 from holdfast.recovery.messages import Run
+from holdfast.replication.links import Link
 from holdfast.replication.messages import Beat, ImagesHeld, LogHeld, Opening, Reached, Stage
+from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
+from holdfast.worker.member import NUMBERS_MS
 from tests.worker.member_bench import Bench, count
 from tests.worker.test_member import at_work
 
@@ -36,6 +39,53 @@ def test_a_backup_has_caught_up_when_it_has_both_the_logs_and_the_images() -> No
             told.append(bench.status().caught_up)
 
     assert told == [False, True, False, True]
+
+
+def running_alone() -> Bench:
+    """A member that has just told how far it has got."""
+    bench = at_work(Bench(backups=0), nodes=("a",), level=9)
+    get_on(bench, 1_000)
+    return bench
+
+
+def get_on(bench: Bench, milliseconds: int) -> None:
+    """It gets further, which nobody waits for."""
+    assert bench.member.running is not None
+    bench.member.running.cuts.sealed -= 1  # a number that is in the status and nothing else
+    bench.now += milliseconds - 1
+    bench.tick()
+
+
+def test_how_far_a_member_has_got_is_told_now_and_then() -> None:
+    bench = running_alone()
+    for _ in range(10 * NUMBERS_MS):
+        get_on(bench, 1)
+
+    numbers = [order.status.sealed for order in bench.done if isinstance(order, cdo.SendStatus)]
+    told = numbers[numbers.index(-1) :]
+    assert told == list(range(-1, -1 - 10 * NUMBERS_MS - 1, -NUMBERS_MS))
+
+
+def test_news_is_told_at_once_and_all_numbers_with_it() -> None:
+    bench = running_alone()
+    before = bench.status().sealed
+    get_on(bench, 1)
+    assert bench.status().sealed == before, "no news"
+    assert bench.member.running is not None
+
+    bench.member.running.links.peers["b"] = Link(1, broken=True)
+    bench.tick()
+
+    assert (bench.status().lost, bench.status().sealed) == (("b",), before - 1)
+
+
+def test_a_clock_that_was_set_back_silences_nobody() -> None:
+    bench = running_alone()
+    bench.now = 0
+    get_on(bench, 1)
+
+    assert bench.member.running is not None
+    assert bench.status().sealed == bench.member.running.cuts.sealed
 
 
 def live() -> hf.Application:
@@ -114,5 +164,6 @@ def test_a_cut_is_made_where_one_member_has_asked_for_it() -> None:
     for epoch, asks in ((1, False), (2, True)):
         give_epoch(bench, epoch, Opening(False, 0, (), None, asks, 0))
 
-    assert bench.member.running is not None
-    assert (bench.status().applied, bench.member.running.cuts.made) == (2, [0, 2])
+    running = bench.member.running
+    assert running is not None
+    assert (running.flow.applied, running.cuts.made) == (2, [0, 2])

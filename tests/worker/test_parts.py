@@ -12,7 +12,7 @@ from holdfast.core.epochs import Cursor
 from holdfast.core.turns import ROUND
 from holdfast.worker.effects import OpenSource, ReadSource
 from holdfast.worker.events import SourceRead
-from holdfast.worker.parts import Parts
+from holdfast.worker.parts import LARGE_RECORDS, Parts
 from holdfast.worker.settings import Settings
 
 
@@ -86,6 +86,29 @@ def test_live_partitions_give_what_has_come() -> None:
     assert parts.has_waiting
     assert [entry.chunk.partition for entry in parts.close(2, 1, 0)] == [1]
     assert not parts.has_waiting
+
+
+@pytest.mark.parametrize(
+    ("asked", "counts", "is_pressed"),
+    [
+        (16, (ROUND - 1, 0), False),
+        (16, (ROUND, 0), True),  # all that was asked for
+        (1 << 20, (LARGE_RECORDS - 1, LARGE_RECORDS - 1), False),
+        (1 << 20, (LARGE_RECORDS, 0), True),
+        (1 << 20, (0, LARGE_RECORDS), True),
+    ],
+)
+def test_large_blocks_of_any_live_source_press(asked: int, counts: tuple[int, int], is_pressed: bool) -> None:
+    parts = parts_of(live=True)
+    parts.bytes_wanted = asked
+    parts.open()
+    assert not parts.is_pressed
+    parts.ask(None)
+
+    for partition, count in enumerate(counts):
+        parts.read(block(partition, count))
+
+    assert parts.is_pressed is is_pressed
 
 
 def test_nothing_more_is_read_of_live_sources_when_it_stops() -> None:

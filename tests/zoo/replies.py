@@ -79,6 +79,34 @@ def sent_again() -> Application:
     return app
 
 
+PLAIN = [record for record in SENT if "bad" not in record]
+
+
+def everything(record: object) -> int:
+    return 0
+
+
+def counted(record: object, seen: list[int]) -> int:
+    """Takes whatever it is given: were that the mark of a repeat, it would count."""
+    seen.append(1)
+    return len(seen)
+
+
+def sent_again_plainly() -> Application:
+    """Repeats where whole blocks become messages at once, because no place, reply or dead letter is asked for."""
+    app = Application("sent-again-plainly")
+    for name in ("keyed", "split", "stateless"):
+        words = app.source(Remembering(PLAIN), name=name)
+        if name == "stateless":
+            words.map(str.upper).sink(sinks.Memory(), name="upper")
+        elif name == "keyed":
+            words.key_by(everything).stateful(counted, state=list).sink(sinks.Memory(), name="counted")
+        else:
+            doubled = words.flat_map(twice).key_by(str).stateful(tally, state=list, name="both")
+            doubled.sink(sinks.Memory(), name="by word")
+    return app
+
+
 def replied_only() -> Application:
     """No sink at all: who asks is answered."""
     app = Application("replied-only", on_error="skip")
@@ -120,6 +148,19 @@ CASES = [
         {
             "tallied": list(zip(["a", "b", "a", "a", "c", *[f"w{n}" for n in range(70)]], range(1, 76), strict=True)),
             "sink-2": [LETTER],
+        },
+    ),
+    Case(
+        "sent-again-plainly",
+        sent_again_plainly,
+        dict.fromkeys(("keyed", "split", "stateless"), as_sent(PLAIN)),
+        {
+            "counted": list(range(1, 76)),
+            "by word": [
+                *[("a", 1), ("a", 2), ("b", 1), ("b", 2), ("a", 3), ("a", 4), ("a", 5), ("a", 6), ("c", 1), ("c", 2)],
+                *[(f"w{n}", count) for n in range(70) for count in (1, 2)],
+            ],
+            "upper": ["A", "B", "A", "A", "C", *[f"W{n}" for n in range(70)]],
         },
     ),
     Case("replied-only", replied_only, {"sent": as_sent(SENT)}, {}),

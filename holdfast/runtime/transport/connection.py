@@ -1,5 +1,7 @@
 """One authenticated connection: reads, writes, and ends by itself when the other side falls silent.
 
+Its writer and its watch are tasks of trio. So is its reader; where an inbox is given, the thread of that inbox reads
+instead, and handles what it has read.
 Invariant: `run` gives the reason why it ended, and never raises for what the other side or the network does; the stream
 is closed then. Messages are given on in the order in which they were sent, and only while nothing was wrong before.
 Not here: how it came about (dialer, listener), and what a message means (peers, control).
@@ -7,7 +9,9 @@ Not here: how it came about (dialer, listener), and what a message means (peers,
 
 from __future__ import annotations
 
+import fcntl
 import os
+import termios
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,13 +21,17 @@ from holdfast.core.errors import FrameError
 from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.framing import FrameReader, FrameWriter, Part
 from holdfast.runtime.transport.handshake import Session
+from holdfast.runtime.transport.inbox import Inbox
 from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.outbox import Message, Outbox
 
 BEAT: Final = 0  # the channel of empty messages that only say: I am here
 READ_BYTES: Final = 1 << 16
+READ_BYTES_MAX: Final = 1 << 20  # of one socket in one go, where others wait to be read by the same thread
 WRITE_BYTES: Final = 1 << 16  # smaller pieces are joined to about this much, larger ones are sent as they are
+
+CLOSED: Final = "the other side closed the connection"
 
 OnMessage = Callable[[int, bytes], None]
 
@@ -39,11 +47,14 @@ class Connection:
         outbox: Outbox,
         bell: Bell,
         on_message: OnMessage,
-        inflow: Inflow,
+        inflow: Inflow | Inbox,
         limits: Limits,
         on_slow: Callable[[bool], None] = lambda slow: None,
     ) -> None:
-        """`bell` is what `outbox` rings. `on_message` may raise FrameError, which ends the connection."""
+        """`bell` is what `outbox` rings. `on_message` may raise FrameError, which ends the connection.
+
+        With an inbox it is called by the inbox's thread, which reads when it can take more: nothing else bounds it.
+        """
         self.session = session
         self._stream = stream
         self._outbox = outbox
@@ -58,11 +69,15 @@ class Connection:
         self._reason = ""
         self._heard = trio.current_time()
         self._reading = True
+        self._has_heard = False  # the inbox's thread has read something since the watch looked last
+        self._token = trio.lowlevel.current_trio_token()
 
     def end(self, reason: str) -> None:
-        """Make it end, for this reason if there was none before."""
+        """Make it end, for this reason if there was none before. An inbox gets nothing of it from now on."""
         self._reason = self._reason or reason
         self._scope.cancel()
+        if isinstance(self._inflow, Inbox):
+            self._inflow.remove(self._stream.socket.fileno())  # at once: what is told now comes behind all it brought
 
     async def run(self, first: Sequence[Message] = ()) -> str:
         """Exchange messages, these before those of the outbox, until it ends; gives why."""
@@ -86,21 +101,70 @@ class Connection:
             self.end(f"the connection broke: {error.__cause__ or error}")
 
     async def _read(self) -> None:
+        inflow = self._inflow
+        if isinstance(inflow, Inbox):
+            await self._let_read(inflow)
+            return
         while True:
             data = await self._stream.receive_some(READ_BYTES)
             if not data:
-                self.end("the other side closed the connection")
+                self.end(CLOSED)
                 return
             self._heard = trio.current_time()
-            for channel, message in self._reader.feed(data):
-                if channel != BEAT:
-                    self._on_message(channel, message)
-                elif message:
-                    raise FrameError("a beat that says something")
-            if self._inflow.is_full:
+            self._feed(data)
+            if inflow.is_full:
                 self._reading = False
-                await self._inflow.wait_room()
+                await inflow.wait_room()
                 self._reading, self._heard = True, trio.current_time()
+
+    def _feed(self, data: bytes) -> None:
+        for channel, message in self._reader.feed(data):
+            if channel != BEAT:
+                self._on_message(channel, message)
+            elif message:
+                raise FrameError("a beat that says something")
+
+    async def _let_read(self, inbox: Inbox) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        descriptor = self._stream.socket.fileno()
+        inbox.add(descriptor, self._read_now)
+        try:
+            await trio.sleep_forever()
+        finally:
+            inbox.remove(descriptor)  # before the stream is closed, and its number perhaps another's
+
+    def _read_now(self) -> bool:
+        """Take what has come, or much of it; on the inbox's thread. False once the connection ends."""
+        try:
+            for _ in range(READ_BYTES_MAX // READ_BYTES):
+                data = os.read(self._stream.socket.fileno(), READ_BYTES)
+                if not data:
+                    return self._end_soon(CLOSED)
+                self._has_heard = True
+                self._feed(data)
+                if len(data) < READ_BYTES:
+                    break
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            return self._end_soon(f"the connection broke: {error}")
+        except FrameError as error:
+            return self._end_soon(str(error))
+        return True
+
+    def _end_soon(self, reason: str) -> bool:
+        """End it, from another thread; it is not read any more."""
+        try:
+            self._token.run_sync_soon(self.end, reason)
+        except trio.RunFinishedError:
+            pass  # the process ends
+        return False
+
+    def _has_come(self) -> bool:
+        """Whether something has come since this was asked last, or waits for who is to read it."""
+        unread = fcntl.ioctl(self._stream.socket.fileno(), termios.FIONREAD, bytes(4))
+        heard, self._has_heard = self._has_heard, False
+        return heard or any(unread)
 
     async def _write(self, first: Sequence[Message]) -> None:
         await self._send(first)
@@ -124,9 +188,9 @@ class Connection:
         for pieces in joined([p for channel, message in messages for p in self._writer.frames(channel, message)]):
             await self._stream.send_all(pieces)
 
-    def _send_now(self, channel: int, message: bytes) -> bytes:
+    def _send_now(self, channel: int, messages: Sequence[bytes]) -> bytes:
         """Send as much as there is room for, without waiting; on whatever thread, while the writer rests."""
-        framed = b"".join(self._writer.frames(channel, message))
+        framed = b"".join([piece for message in messages for piece in self._writer.frames(channel, message)])
         try:
             return framed[os.write(self._stream.socket.fileno(), framed) :]
         except OSError:  # no room; or it is broken: the writer will meet that again, and say so
@@ -142,6 +206,8 @@ class Connection:
             if now - before > interval + limits.silence_seconds / 2:
                 self._heard = moved = now  # it was this process that stood still; what was sent meanwhile waits unread
             before = now
+            if isinstance(self._inflow, Inbox) and self._has_come():
+                self._heard = now
             if self._reading and now - self._heard > limits.silence_seconds:
                 self.end(f"nothing was heard for {limits.silence_seconds:g} s")
                 return

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 Message = tuple[int, bytes]  # channel, bytes
-SendNow = Callable[[int, bytes], bytes]
+SendNow = Callable[[int, Sequence[bytes]], bytes]
 SHORT_BYTES_MAX: Final = 1 << 16
 
 
@@ -48,23 +48,28 @@ class Outbox:
 
     def put(self, channel: int, message: bytes) -> int:
         """Append a message, or send it; gives how many bytes wait now."""
-        return self._put(channel, message, replaces=False)
+        return self._put(channel, (message,), replaces=False)
+
+    def put_all(self, channel: int, messages: Sequence[bytes]) -> int:
+        """Append these messages, or send them at once together; gives how many bytes wait now."""
+        return self._put(channel, messages, replaces=False)
 
     def put_latest(self, channel: int, message: bytes) -> None:
         """Put a message in place of those of its channel that have not left yet."""
-        self._put(channel, message, replaces=True)
+        self._put(channel, (message,), replaces=True)
 
-    def _put(self, channel: int, message: bytes, *, replaces: bool) -> int:
+    def _put(self, channel: int, messages: Sequence[bytes], *, replaces: bool) -> int:
+        size = sum(map(len, messages))
         with self._lock:
             wakes = not self._messages
-            if self._is_free and len(message) <= SHORT_BYTES_MAX:
-                wakes = self._send(channel, message)
+            if self._is_free and size <= SHORT_BYTES_MAX:
+                wakes = self._send(channel, messages)
             else:
                 if replaces:
                     self._messages = deque(waiting for waiting in self._messages if waiting[0] != channel)
                     self._bytes = sum(len(waiting) for _, waiting in self._messages)
-                self._messages.append((channel, message))
-                self._bytes += len(message)
+                self._messages.extend((channel, message) for message in messages)
+                self._bytes += size
             waiting_bytes = self._bytes
         if wakes:
             self._wake()
@@ -74,11 +79,11 @@ class Outbox:
     def _is_free(self) -> bool:
         return self._send_now is not None and not (self._writing or self._rest or self._messages)
 
-    def _send(self, channel: int, message: bytes) -> bool:
-        """Send it here; whether the writer must send the rest."""
+    def _send(self, channel: int, messages: Sequence[bytes]) -> bool:
+        """Send them here; whether the writer must send the rest."""
         assert self._send_now is not None
-        self._rest = self._send_now(channel, message)
-        self._taken += 1
+        self._rest = self._send_now(channel, messages)
+        self._taken += len(messages)
         return bool(self._rest)
 
     def take_rest(self) -> bytes:

@@ -3,14 +3,16 @@
 Messages go out on the connection that their sender dialed. Nothing is ever sent twice: when a connection breaks, what
 was under way or waiting is dropped, `LinkLost` is told, and a new connection is made for what comes later.
 Invariants: whatever was dropped, a `LinkLost` of that node follows it; an envelope is passed on only if its sender and
-incarnation are those that were proven; waiting bytes are bounded in both directions.
-Threads: `send` and `handled` belong to the engine, everything else to trio. What envelopes mean is the machine's.
+incarnation are those that were proven; waiting bytes are bounded: what is not handled is not read, and the peer keeps
+it.
+Threads: `send` belongs to the engine, which also reads what peers send, by way of its inbox; everything else belongs to
+trio. What envelopes mean is the machine's.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Final
 
@@ -28,13 +30,13 @@ from holdfast.runtime.transport.complaints import Complaints
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.dialer import Called, keep_calling
 from holdfast.runtime.transport.handshake import Identity, Role, Session
+from holdfast.runtime.transport.inbox import Inbox
 from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Guest, Listening
 from holdfast.runtime.transport.outbox import Outbox
 from holdfast.worker.cluster_events import LinkLost, PeerSent
 
-Post = Callable[[PeerSent | LinkLost], None]
 MOVING_TIMES: Final = 16  # as much as for a link that stands still may wait for one that moves
 
 
@@ -60,20 +62,20 @@ class Peers:
         secrets: tuple[bytes, ...],
         limits: Limits,
         *,
-        post: Post,
+        inbox: Inbox,
         report: Callable[[str], None],
         random: Random,
         have_client: Guest,
     ) -> None:
-        """`post` takes events for the machine, from trio's thread; `report` lines for people."""
+        """`inbox` takes events for the machine, `report` lines for people."""
         self._own = own
         self._secrets = secrets
         self._limits = limits
-        self._post = post
+        self._inbox = inbox
         self._report = Complaints(report)
         self._random = random
         self._have_client = have_client
-        self._inflow = Inflow(limits.inbox_bytes_max)
+        self._beats = Inflow(0)  # nothing else comes on the connections that were dialed here
         self._lock = threading.Lock()  # for the dict, which `send` reads and may add to
         self._links: dict[str, _Link] = {}
         self._guests: dict[str, Connection] = {}  # node -> the connection that it dialed
@@ -99,23 +101,19 @@ class Peers:
 
     # --- for the engine
 
-    def send(self, node: str, envelope: Envelope) -> None:
+    def send(self, node: str, envelopes: Sequence[Envelope]) -> None:
         """Send to a peer, behind what was sent before; never waits."""
-        packed = wire.pack(envelope)
+        packed = [wire.pack(envelope) for envelope in envelopes]
         link = self._links.get(node)
         if link is None:
             with self._lock:
                 link = self._links.setdefault(node, _Link(self._token))
-        waiting = link.outbox.put(ENVELOPE, packed)
+        waiting = link.outbox.put_all(ENVELOPE, packed)
         if waiting > self._limits.queue_bytes_max:
             try:
                 self._token.run_sync_soon(self._give_up, node, link)
             except trio.RunFinishedError:
                 pass  # the process ends
-
-    def handled(self) -> None:
-        """The oldest `PeerSent` that was posted has been handled."""
-        self._inflow.handled()
 
     @property
     def is_crowded(self) -> bool:
@@ -174,7 +172,7 @@ class Peers:
                 outbox=link.outbox,
                 bell=link.bell,
                 on_message=_refuse,
-                inflow=self._inflow,
+                inflow=self._beats,
                 limits=self._limits,
                 on_slow=lambda slow: self._note_slow(entry, link, slow),
             )
@@ -201,7 +199,7 @@ class Peers:
         if link.told != reason:
             self._report(_link_lost(entry, reason))
             link.told = reason
-        self._post(LinkLost(now(), entry.node))
+        self._inbox.put(LinkLost(now(), entry.node))
 
     def _stop_calling(self, node: str) -> None:
         """Nobody of this incarnation is to be reached there any more."""
@@ -213,7 +211,7 @@ class Peers:
         link.outbox.disconnect()
         link.outbox.clear()
         link.told = ""
-        self._post(LinkLost(now(), node))
+        self._inbox.put(LinkLost(now(), node))
 
     def _give_up(self, node: str, link: _Link) -> None:
         """More waits than may. While it moves that is no reason to give up: a new backup gets all that there is."""
@@ -225,7 +223,7 @@ class Peers:
                 link.connection.end(f"{waiting} bytes wait for it, more than it may ever be behind")
         else:
             link.outbox.clear()
-            self._post(LinkLost(now(), node))
+            self._inbox.put(LinkLost(now(), node))
 
     def _note_slow(self, entry: Entry, link: _Link, slow: bool) -> None:
         if slow and not link.slow:
@@ -254,7 +252,7 @@ class Peers:
             outbox=Outbox(bell.ring),  # for beats alone
             bell=bell,
             on_message=lambda channel, message: self._take(session, channel, message),
-            inflow=self._inflow,
+            inflow=self._inbox,
             limits=self._limits,
         )
         self._guests[peer.node] = connection
@@ -262,7 +260,7 @@ class Peers:
             former.end("")
             if former.session.peer.incarnation == peer.incarnation:
                 # Before anything of the new connection is read: what the old one lost was lost before that.
-                self._post(LinkLost(now(), peer.node))
+                self._inbox.put(LinkLost(now(), peer.node))
         reason = await connection.run()
         if self._guests.get(peer.node) is not connection:
             return
@@ -271,7 +269,7 @@ class Peers:
         if entry is None or entry.incarnation <= peer.incarnation:
             line = f"the link from node {peer.node} is lost: {reason}"
             self._report(Notice(line, "link-lost", level="warning", node=peer.node, reason=reason))
-            self._post(LinkLost(now(), peer.node))
+            self._inbox.put(LinkLost(now(), peer.node))
 
     def _take(self, session: Session, channel: int, message: bytes) -> None:
         if channel != ENVELOPE:
@@ -279,8 +277,7 @@ class Peers:
         envelope = wire.unpack(message)
         if (envelope.sender, envelope.incarnation) != (session.peer.node, session.peer.incarnation):
             raise FrameError("an envelope in the name of another sender")
-        self._inflow.came(len(message))
-        self._post(PeerSent(now(), envelope))
+        self._inbox.put(PeerSent(now(), envelope))
 
 
 def _refuse(channel: int, message: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -78,8 +79,8 @@ class Socket:
         self.room = room
         self.sent = b""
 
-    def send_now(self, channel: int, message: bytes) -> bytes:
-        framed = b"%d:%s;" % (channel, message)
+    def send_now(self, channel: int, messages: Sequence[bytes]) -> bytes:
+        framed = b"".join(b"%d:%s;" % (channel, message) for message in messages)
         self.sent += framed[: self.room]
         return framed[self.room :]
 
@@ -95,6 +96,29 @@ def test_a_message_is_sent_at_once_while_nothing_waits() -> None:
     assert socket.sent == b"1:a;2:b;"
     assert outbox.take(100) == []
     assert (rings, outbox.taken) == ([], 2)
+
+
+def test_messages_that_come_together_are_sent_together_and_in_order() -> None:
+    outbox, socket = Outbox(lambda: None), Socket(room=5)
+    outbox.connect(socket.send_now)
+
+    assert outbox.put_all(1, [b"a", b"b", b"c"]) == 0
+    assert outbox.put_all(1, [b"d", b"e"]) == 2, "the rest goes before them"
+
+    assert outbox.taken == 3
+    assert socket.sent + outbox.take_rest() == b"1:a;1:b;1:c;"
+    assert outbox.take(0) == [(1, b"d")]
+    assert outbox.take(0) == [(1, b"e")]
+
+
+def test_many_short_messages_together_are_the_writers() -> None:
+    rings: list[None] = []
+    outbox, socket = Outbox(lambda: rings.append(None)), Socket()
+    outbox.connect(socket.send_now)
+
+    assert outbox.put_all(1, [bytes(SHORT_BYTES_MAX), b"a"]) == SHORT_BYTES_MAX + 1
+
+    assert (socket.sent, len(rings)) == (b"", 1)
 
 
 def test_nothing_overtakes_what_the_writer_has_taken() -> None:
