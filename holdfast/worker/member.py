@@ -277,7 +277,7 @@ class Member:
     def _make_holding(self, ranges: int) -> None:
         self.routes = Routes(ranges)
         pipeline = Pipeline(self.plan, self.partitions, self.registry, exchanged=True)
-        books = {step.name: pipeline.books[step.index] for step in self.plan.stateful}
+        books = {self.plan.stored_names[step.name]: pipeline.books[step.index] for step in self.plan.stateful}
         books |= {name: senders.book for name, senders in pipeline.sender_steps.items()}
         self.holding = Holding(books, self.registry, self.routes, keeps_undo=self.settings.backups > 0)
 
@@ -303,7 +303,7 @@ class Member:
             *(self.plan, self.partitions, self.registry), careful=frozenset(formation.careful), exchanged=True
         )
         for step in self.plan.stateful:
-            pipeline.books[step.index] = holding.books[step.name]
+            pipeline.books[step.index] = holding.books[self.plan.stored_names[step.name]]
         for name, senders in pipeline.sender_steps.items():
             senders.book = holding.books[name]
         holding.begin(formation, self.node)
