@@ -286,8 +286,8 @@ class Member:
         for chunk in event.chunks:
             images = unpack(chunk, self.registry)
             if images.step == SINK_STEP:
-                names = [own.name for own in self.plan.sink_partitions]
-                self.tokens = {names.index(n): t for n, t in zip(images.keys, images.states, strict=True) if n in names}
+                stood = dict(zip(images.keys, images.states, strict=True))  # a new sink has no token yet
+                self.tokens = {n: stood.get(own.name, (0, None)) for n, own in enumerate(self.plan.sink_partitions)}
             else:
                 self.holding.restore(chunk)
         return self._begin(event.now) if event.last else []
