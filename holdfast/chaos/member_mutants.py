@@ -328,7 +328,6 @@ def _half_update_set_kept(ground: Ground) -> None:
         return stood
 
     ground.replace(Shadow, "at", make)
-    ground.replace(Shadow, "begin", make)
 
 
 @MEMBER_MUTANTS.enter("tombstones-not-sent", "an update set says which entities are gone")

@@ -40,10 +40,10 @@ class Shadow:
 
     def begin(self, cut: int, primaries: Collection[str]) -> None:
         """A generation begins at this cut, with these members to hold images for."""
-        assert not self._pending
+        assert not self._pending, "update sets of another generation"
+        assert not self._coming, "a part of one"
         self.base = cut
         self.tops = dict.fromkeys(primaries, cut)
-        self._coming.clear()
 
     def put(self, chunk: bytes) -> None:
         """A chunk as of the base; later ones replace what earlier ones held."""

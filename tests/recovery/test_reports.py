@@ -75,3 +75,11 @@ def test_a_disk_counts_for_the_ranges_that_were_recorded_of_it_and_that_it_still
     found = replace(on_disk(), ranges=(1, 2))
 
     assert cuts.ranges_on_disk(checkpoint, "a", Reporter(1, report(2, complete=found))) == (1,)
+
+
+def test_who_has_another_checkpoint_does_not_know_where_the_sinks_stood() -> None:
+    older = OnDisk(K.number - 1, K.epoch - 2, None, ALL)
+
+    told = [Reporter(1, report(2, complete=older, prepared=own)) for own in (None, older, on_disk())]
+
+    assert [cuts.has_on_disk(K, reporter) for reporter in told] == [False, False, True]

@@ -78,3 +78,25 @@ def test_a_stop_ends_a_worker_that_waits_for_others_although_it_has_not_complete
     order = desk.body("a")
     assert isinstance(order, Run)
     assert order.finish
+
+
+def test_a_clock_that_is_set_back_takes_no_time_back() -> None:
+    desk = working()
+    desk.pass_time(CONFIG.checkpoint_ms)
+    desk.now = 0
+
+    desk.run("a", "b", changed=True)
+
+    assert desk.body("a") == Run(1, checkpoint=1 << ROUND_BITS | 1)
+
+
+def test_a_round_ends_with_its_generation() -> None:
+    desk = working()
+    desk.pass_time(CONFIG.checkpoint_ms)
+    desk.run("a", "b", changed=True)
+    assert desk.body("a") == Run(1, checkpoint=1 << ROUND_BITS | 1)
+
+    desk.run("a", lost=("b",))
+    desk.form("a", "b", report=memory(1))
+
+    assert desk.body("a") == Run(2)

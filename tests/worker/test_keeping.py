@@ -6,8 +6,10 @@ from holdfast import sinks
 from holdfast.core.application import Application
 from holdfast.core.epochs import Chunk, LogEntry
 from holdfast.recovery.generation import Limit
+from holdfast.replication.messages import Answered, Message
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
+from holdfast.worker.keeping import Given
 from tests.worker.member_bench import Bench
 from tests.worker.test_member import at_work
 from tests.zoo.replies import Remembering
@@ -79,3 +81,17 @@ def test_what_is_logged_is_acknowledged_when_its_epoch_is_durable_everywhere() -
     assert keeping.acknowledged(3) == []
     assert keeping.acknowledged(4) == [do.Acknowledge(0, 8)]
     assert keeping.acknowledged(5) == []
+
+
+def test_answers_go_to_who_has_the_log() -> None:
+    bench = Bench(answering(), backups=0)
+    at_work(bench, nodes=("a", "b"))
+    assert bench.member.running is not None
+    outbox: list[tuple[str, Message]] = []
+
+    own = bench.member.running.stages.keeping.hand_out(
+        [Given("a", 0, 4, 1, {}), Given("b", 0, 5, 2, {5: (b"image",)})], outbox
+    )
+
+    assert own == [do.Answer(0, 4, 1, {})]
+    assert [(to, type(message)) for to, message in outbox] == [("b", Answered)]

@@ -119,3 +119,10 @@ def test_backups_have_caught_up_when_the_last_of_them_has() -> None:
         assert not logs.caught_up
         logs.log_held(said[1], LogHeld(0, 9))
         assert logs.caught_up
+
+
+def test_a_log_goes_on_behind_the_base_that_was_installed() -> None:
+    logs = logs_of("b", kept=-1)
+    logs.installed(LogInstalled(0, Cursor(4)))
+
+    assert logs.copied(LogCopied(0, 4, (entry(6),))) == [AppendEntries(2, (entry(6),))]

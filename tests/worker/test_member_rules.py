@@ -8,8 +8,10 @@ from holdfast.core.values import encode
 from holdfast.recovery.generation import Checkpoint, Holders, Limit
 from holdfast.recovery.messages import Announce, Ask, Phase, Run
 from holdfast.replication.messages import ImagesHeld, Snapshot, Tokens, UpdateSet
+from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
 from holdfast.worker import effects as do
+from holdfast.worker import events as has
 from holdfast.worker.member_record import MemberRecord
 from tests.worker.member_bench import NOTHING, Bench, formation, opened
 from tests.worker.test_holding import touched
@@ -140,3 +142,45 @@ def test_the_checkpoint_at_a_limit_is_begun_when_the_epoch_is_applied_up_to_it()
 
     assert bench.member.running is not None
     assert bench.member.running.staging.pending is None
+
+
+def test_what_was_said_is_said_again_on_a_new_line() -> None:
+    bench = Bench()
+    assert bench.tick() == []
+    before = bench.status()
+
+    bench.hear(chas.LineMade(0))
+
+    assert bench.status().number > before.number
+    assert replace(bench.status(), number=before.number) == before
+
+
+def test_what_is_found_on_the_disk_once_a_generation_is_being_adopted_comes_too_late() -> None:
+    record = MemberRecord(8, 5, None, 0, 1, False, (0, 1), 0, 0)
+    bench = Bench(found=replace(NOTHING, adopted=1, prepared=(8, record.pack())))
+    bench.fence(2)
+    bench.order(Announce(formation(2, cut=5, checkpoint=Checkpoint(8, 5, None, (("a", (0, 1)),)))))
+
+    bench.hear(chas.Quiet(0, NOTHING))
+
+    assert kinds(bench.hear(chas.Adopted(0, 2))) == [do.CompleteCheckpoint]
+
+
+def test_the_end_is_told_before_the_process_ends() -> None:
+    bench = at_work(Bench())
+
+    orders = bench.order(Run(1, finish=True))
+
+    assert [type(order) for order in orders] == [cdo.SendStatus, do.Finish]
+
+
+def test_logs_of_all_partitions_held_are_trimmed_up_to_the_checkpoint_and_no_further() -> None:
+    bench = at_work(Bench(), nodes=("b", "a"), sink="b")
+    running = bench.member.running
+    assert running is not None
+    running.staging.begin(8, 4, 0, None)
+    running.staging.sealed({}, 0, generation=1, ended=False)
+
+    orders = bench.hear(has.CheckpointCompleted(0, 8))
+
+    assert [order for order in orders if isinstance(order, cdo.TrimEntries)] == [cdo.TrimEntries(4, (0,))]

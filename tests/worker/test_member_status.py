@@ -136,16 +136,33 @@ def test_nothing_is_closed_behind_an_epoch_that_ends_early_though_others_have() 
     assert bench.status().closed == 1
 
 
+def give_epoch(bench: Bench, epoch: int, opening: Opening) -> None:
+    """All that b has to say of it."""
+    (step,) = bench.member.plan.stateful
+    bench.peer("b", Stage(epoch, SOURCES, (), opening))
+    bench.peer("b", Stage(epoch, step.index, (), None))
+    for _ in range(20):
+        bench.tick()
+
+
+def test_what_was_changed_is_wanted_in_a_checkpoint_until_one_is_made_and_not_only_a_cut() -> None:
+    bench = at_work(Bench(live()))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 0))
+    told = []
+    for epoch, checkpoint in ((1, 0), (2, 9)):
+        give_epoch(bench, epoch, Opening(True, 5, (), None, True, checkpoint))
+        told.append((bench.status().applied, bench.status().changed))
+
+    assert told == [(1, True), (2, False)]
+
+
 def test_a_cut_is_made_where_one_member_has_asked_for_it() -> None:
     bench = at_work(Bench(live()))
     bench.answer_cursors()
     bench.peer("b", LogHeld(0, 0))
-    (step,) = bench.member.plan.stateful
     for epoch, asks in ((1, False), (2, True)):
-        bench.peer("b", Stage(epoch, SOURCES, (), Opening(False, 0, (), None, asks, 0)))
-        bench.peer("b", Stage(epoch, step.index, (), None))
-        for _ in range(20):
-            bench.tick()
+        give_epoch(bench, epoch, Opening(False, 0, (), None, asks, 0))
 
     running = bench.member.running
     assert running is not None
