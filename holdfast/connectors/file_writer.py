@@ -19,6 +19,7 @@ from typing import Any
 
 from holdfast.core.errors import (
     DiskFullError,
+    HoldfastError,
     NonDeterminismError,
     OutputExistsError,
     OutputHeldError,
@@ -32,6 +33,7 @@ from holdfast.core.errors import (
 _READ_BYTES = 1 << 20
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def failure(name: str, error: OSError) -> ProcessingError:
@@ -39,6 +41,14 @@ def failure(name: str, error: OSError) -> ProcessingError:
     if error.errno in _NO_SPACE:
         return DiskFullError(f"no space left to write {name}")
     return SinkError(f"{name} can't be written: {error.strerror or error}")
+
+
+def _unopened(name: str, error: OSError) -> HoldfastError:
+    """The error of ours for a file, or its folder, that can't be opened."""
+    if error.errno in _NO_SPACE:
+        return failure(name, error)
+    hint = "; raise that limit (ulimit -n), or use fewer partitions" if error.errno in _TOO_MANY else ""
+    return UsageError(f"{name} can't be opened: {error.strerror}{hint}")
 
 
 class FileWriter:
@@ -98,9 +108,7 @@ class FileWriter:
                 raise UsageError(f"{self._name} can't be created: its folder is missing") from None
             raise OutputShortError(f"{self._name} is missing; {length} bytes were delivered") from None
         except OSError as error:
-            if error.errno in _NO_SPACE:
-                raise failure(self._name, error) from error
-            raise UsageError(f"{self._name} can't be opened: {error.strerror}") from error
+            raise _unopened(self._name, error) from error
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
             raise UsageError(f"{self._name} is not a regular file: what it holds can't be compared after a crash")
@@ -122,7 +130,11 @@ class FileWriter:
 
     def _sync_folder(self) -> None:
         # A created file survives a power loss only with its entry; of a link, that is where it leads.
-        folder = os.open(os.path.dirname(os.path.realpath(self._path)), os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+        try:
+            folder = os.open(os.path.dirname(os.path.realpath(self._path)), flags)
+        except OSError as error:
+            raise _unopened(self._name, error) from error
         try:
             os.fsync(folder)
         except OSError as error:

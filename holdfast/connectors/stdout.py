@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast.connectors.file_sink import each_text_line, text_line, text_lines
 from holdfast.connectors.file_writer import failure
+from holdfast.core.errors import UsageError
 from holdfast.core.types import TypeRegistry
 
 
@@ -33,6 +34,8 @@ class Stdout:
         return []
 
     def open(self, token: object | None, number: int, owned: bool) -> StdoutWriter:
+        if sys.stdout is None:
+            raise UsageError("standard output is closed: the application has a sink that writes to it")
         return StdoutWriter()
 
 

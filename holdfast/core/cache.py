@@ -23,8 +23,10 @@ PARTS = 4  # hot, cold, dirty and being folded: each gets a quarter of the limit
 class CachedBook(Book):
     """The entities of one stateful step, at most about `limit` of them in memory."""
 
-    def __init__(self, *, limit: int, make_state: Any, takes_key: bool, timed: bool, registry: Any) -> None:
-        super().__init__(make_state=make_state, takes_key=takes_key, timed=timed, registry=registry)
+    def __init__(
+        self, *, limit: int, make_state: Any, takes_key: bool, timed: bool, registry: Any, step: str = ""
+    ) -> None:
+        super().__init__(make_state=make_state, takes_key=takes_key, timed=timed, registry=registry, step=step)
         self.part = max(1, limit // PARTS)
         self.cold: dict[Any, Entity] = {}
         self.held: dict[Any, Entity] = {}  # too old for cold, but not in the rows yet

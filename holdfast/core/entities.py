@@ -128,8 +128,9 @@ class Book:
     """The entities of one stateful step."""
 
     def __init__(
-        self, *, make_state: Callable[..., Any], takes_key: bool, timed: bool, registry: Any
+        self, *, make_state: Callable[..., Any], takes_key: bool, timed: bool, registry: Any, step: str = ""
     ) -> None:
+        self.step = step  # its name, for people; it is stored under a name that may be another
         self.entities: dict[Any, Entity] = {}
         self.make_state = make_state
         self.takes_key = takes_key

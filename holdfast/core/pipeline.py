@@ -394,9 +394,16 @@ class Pipeline:
         if self.entities_in_memory is not None:
             limit = self.entities_in_memory // len(self.plan.stateful)
             return CachedBook(
-                limit=limit, make_state=make_state, takes_key=takes_key, timed=timed, registry=self.registry
+                limit=limit,
+                make_state=make_state,
+                takes_key=takes_key,
+                timed=timed,
+                registry=self.registry,
+                step=step.name,
             )
-        return Book(make_state=make_state, takes_key=takes_key, timed=timed, registry=self.registry)
+        return Book(
+            make_state=make_state, takes_key=takes_key, timed=timed, registry=self.registry, step=step.name
+        )
 
     def _context(self, step: Step) -> Context:
         return Context(step.name, self._identify, timers_allowed=step.on_timer is not None)

@@ -66,6 +66,8 @@ class Plan:
         self.steps: list[Step] = list(app.steps)
         self.sources = [s for s in self.steps if s.kind is Kind.SOURCE]
         self.stateful = [s for s in self.steps if s.kind is Kind.STATEFUL]
+        # Stateful step -> the name that its entities are stored under; a data directory may know another (ledger).
+        self.stored_names = {s.name: s.name for s in self.stateful}
         self.sinks = [s for s in self.steps if s.kind is Kind.SINK]
         self.sink_partitions = [own for step in self.sinks for own in self._partitions_of(step)]
         self.sink_number: dict[int, int] = {}  # sink step -> number of its first partition among all

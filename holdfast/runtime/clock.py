@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Final
+
+WAIT_SECONDS_MAX: Final = 3600.0  # at once: what is waited for may be further away than any lock can wait
 
 
 def now() -> int:

@@ -21,20 +21,24 @@ class ClusterSetup:
     partitions: tuple[tuple[str, str], ...]  # (source's name, partition), by number
     backups: int
     code: tuple[str, ...]  # of the functions: label and digest in turn
+    stored_names: dict[str, str]  # stateful step -> the name that its entities are stored under
     directory: str = ""  # names the cluster's data for ever: whose outputs its sinks get
 
     def pack(self) -> bytes:
         """As it is sent."""
-        packed: bytes = msgpack.packb([*(self.application, self.partitions, self.backups, self.code), self.directory])
+        own = [self.application, self.partitions, self.backups, self.code, self.stored_names, self.directory]
+        packed: bytes = msgpack.packb(own, unicode_errors="surrogatepass")
         return packed
 
     @classmethod
     def unpack(cls, packed: bytes) -> ClusterSetup:
         """What `pack` packed; FrameError for anything else."""
         try:
-            application, partitions, backups, code, directory = msgpack.unpackb(packed)
+            application, partitions, backups, code, stored_names, directory = msgpack.unpackb(
+                packed, unicode_errors="surrogatepass"
+            )
             named = tuple((source, name) for source, name in partitions)
-            return cls(application, named, backups, tuple(code), directory)
+            return cls(application, named, backups, tuple(code), dict(stored_names), directory)
         except (ValueError, TypeError) as error:
             raise FrameError(f"that is no setup of a cluster: {error}") from error
 

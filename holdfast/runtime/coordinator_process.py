@@ -160,6 +160,7 @@ class CoordinatorProcess:
             self._plan, self._partitions = plan, entry.partitions
             self._setup = ClusterSetup(
                 *(self._app.name, tuple(entry.partitions), options.backups, code_of(self._app)),
+                stored_names=entry.stored_names,
                 directory=_claimed_as(directory.state),
             ).pack()
             live = any(is_live(step.source) for step in plan.sources)

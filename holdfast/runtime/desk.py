@@ -131,5 +131,5 @@ def image_of(worker: Worker, state: State, registry: TypeRegistry, step: str, ke
     entity = book.find(lookup)
     if entity is not None:
         return encode(entity.state, registry)
-    (row,) = state.load(worker.folding.spaces[step], [canonical_of(lookup)])
+    (row,) = state.load(worker.folding.spaces[worker.plan.stored_names[step]], [canonical_of(lookup)])
     return None if row is None or book.is_deleted(lookup) else unpack_row(row)[0]

@@ -179,7 +179,7 @@ class EngineThread:
             may_contradict=may_contradict(record, log.tail(), state.get_meta(STARTED_FROM)),
             accept_code=options.accept_code,
         )
-        self.outcome.notes = entry.notes
+        self.outcome.notes, plan.stored_names = entry.notes, entry.stored_names
         by_name = {step.name: step for step in plan.sources}
         partitions = [(by_name[source], partition) for source, partition in entry.partitions]
         settings = options.settings

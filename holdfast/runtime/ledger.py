@@ -39,6 +39,7 @@ class Ledger:
     code: Fingerprint = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)  # stateful step's name -> description of its state
     sinks: dict[str, int] = field(default_factory=dict)  # sink's name -> number of its partitions, 0 where it has none
+    stored_names: dict[str, str] = field(default_factory=dict)  # stateful step's name -> that of its entities, for ever
 
     @classmethod
     def read(cls, state: State) -> Ledger | None:
@@ -49,7 +50,9 @@ class Ledger:
         fields = cast("dict[str, Any]", stored)
         partitions = [(source, partition) for source, partition in fields["partitions"]]
         sinks = fields.get("sinks", {})  # unknown to earlier versions, whose sinks had no partitions
-        return cls(fields["name"], partitions, fields["outputs"], fields["code"], fields["states"], sinks)
+        stored_names = fields.get("stored-names", {name: name for name in fields["states"]})  # unknown earlier, too
+        own = fields["name"], partitions, fields["outputs"], fields["code"], fields["states"], sinks, stored_names
+        return cls(*own)
 
     def put(self, state: State) -> None:
         """Make the record durable."""
@@ -60,6 +63,7 @@ class Ledger:
             "code": self.code,
             "states": self.states,
             "sinks": self.sinks,
+            "stored-names": self.stored_names,
         }
         state.put_meta(APPLICATION, fields)
 
@@ -70,6 +74,13 @@ class Entry:
 
     partitions: list[tuple[str, str]]
     notes: list[str]
+    stored_names: dict[str, str]  # stateful step's name -> the name that its entities are stored under
+
+
+def stored_names_in(state: State) -> dict[str, str]:
+    """By the name of the stateful step, the name that its entities are stored under; empty before the first start."""
+    ledger = Ledger.read(state)
+    return {} if ledger is None else ledger.stored_names
 
 
 def enter(
@@ -98,12 +109,13 @@ def enter(
     if stored is not None and may_contradict and not accept_code:
         _check_code(ledger, digests)
     ledger.code = digests
+    ledger.stored_names = _stored_names(ledger, stateful)
     ledger.states = {step.name: describe(step) for step in stateful}
     ledger.sinks |= {step.name: partitions_of_sink(step.sink) or 0 for step in sinks}
     ledger.outputs += _new_outputs(ledger, sinks, found)
     if repr(ledger) != before:
         ledger.put(state)
-    return Entry(ledger.partitions, notes)
+    return Entry(ledger.partitions, notes, ledger.stored_names)
 
 
 def refuse_outputs(sources: Sequence[Step], sinks: Sequence[Step]) -> None:
@@ -175,7 +187,7 @@ def _check_partitions(ledger: Ledger, found: list[tuple[str, str]]) -> list[str]
 
 def _check_states(ledger: Ledger, stateful: Sequence[Step]) -> None:
     lines: list[str] = []
-    current = {step.was if step.was in ledger.states else step.name: step for step in stateful}
+    current = {_former_name(ledger, step): step for step in stateful}
     for name, old in ledger.states.items():
         if name not in current:
             lines.append(f"step {name!r}: removed or renamed (a renamed one says was={name!r})")
@@ -187,6 +199,33 @@ def _check_states(ledger: Ledger, stateful: Sequence[Step]) -> None:
         raise CodeChangedError(
             f"the application's state changed in a way that the stored entities can't follow: {'; '.join(lines)}"
         )
+
+
+def _former_name(ledger: Ledger, step: Step) -> str:
+    """The name that the step had at the last start, or that it has now where it is new."""
+    return step.was if step.was is not None and step.was in ledger.states else step.name
+
+
+def _stored_names(ledger: Ledger, stateful: Sequence[Step]) -> dict[str, str]:
+    """Keep the stored names of the steps that are known, and give the new ones names that no other step has.
+
+    What is stored is never written anew for a new name: a step goes by the first name that it had. Who has that name
+    later is another step, and its entities must not be taken for those of the first.
+    """
+    stored_names: dict[str, str] = {}
+    taken = set(ledger.stored_names.values())
+    for step in stateful:
+        former = _former_name(ledger, step)
+        if former in ledger.stored_names:
+            stored_names[step.name] = ledger.stored_names[former]
+            continue
+        name, number = step.name, 1
+        while name in taken:
+            number += 1
+            name = f"{step.name}#{number}"
+        taken.add(name)
+        stored_names[step.name] = name
+    return stored_names
 
 
 def _check_sinks(ledger: Ledger, sinks: Sequence[Step]) -> None:

@@ -19,7 +19,7 @@ from holdfast.connectors.interface import OpenSink, OpenSource
 from holdfast.core.epochs import Epoch
 from holdfast.core.types import TypeRegistry
 from holdfast.runtime.acknowledger import Acknowledger
-from holdfast.runtime.clock import now
+from holdfast.runtime.clock import WAIT_SECONDS_MAX, now
 from holdfast.runtime.deliveries import Delivery, open_delivery
 from holdfast.runtime.desk import Desk, Knock
 from holdfast.runtime.held import opened
@@ -206,7 +206,7 @@ class Life:
             self._probe.passed(WAITING)
         timeout = None if quiet else TICK_SECONDS
         if self._wake_at is not None:
-            until = max(0.0, (self._wake_at - now()) / 1000)
+            until = min(WAIT_SECONDS_MAX, max(0.0, (self._wake_at - now()) / 1000))
             timeout = until if timeout is None else min(timeout, until)
         try:
             return self.inbox.get(timeout=timeout)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfast.core.application import Application
+from holdfast.runtime.clock import WAIT_SECONDS_MAX
 from holdfast.runtime.engine_thread import EngineThread, Options
 
 PROGRESS_SECONDS = 1.0
@@ -75,6 +76,6 @@ class MainTask:
 
 
 def _until(*moments: float | None) -> float | None:
-    """Seconds to the earliest of these moments; None where there is none."""
+    """How long to wait for the earliest of these moments, at once; None where there is none."""
     known = [moment for moment in moments if moment is not None]
-    return max(0.0, min(known) - time.monotonic()) if known else None
+    return min(WAIT_SECONDS_MAX, max(0.0, min(known) - time.monotonic())) if known else None

@@ -102,8 +102,8 @@ def answer(question: Question, running: Running) -> Answer:
     number = keys.range_of(keys.key_hash(question.key), running.holding.routes.ranges)
     if running.formation.layout.ranges[number].primary != running.node:
         return Answer(elsewhere=True)
-    registry = running.stages.pipeline.registry
-    book = running.holding.books.get(question.step)
+    registry, stored_names = running.stages.pipeline.registry, running.stages.pipeline.plan.stored_names
+    book = running.holding.books.get(stored_names.get(question.step, ""))
     if book is None:
         return Answer(problem=f"there is no stateful step {question.step!r}")
     try:

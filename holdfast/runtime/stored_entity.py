@@ -1,11 +1,12 @@
 """The state of one key as the last complete checkpoint of a data directory holds it; nobody runs the directory.
 
 Invariant: nothing is changed, and everything read is checked. What was logged behind the checkpoint is not in it.
+Steps are asked for and told by the names that they had at the last start, whatever their entities are stored under.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from holdfast.core.images import unpack, unpack_row
 from holdfast.core.types import TypeRegistry
 from holdfast.core.values import decode
 from holdfast.recovery.wire import unpack_kept
+from holdfast.runtime.ledger import stored_names_in
 from holdfast.storage.inspection import coordinator_record, stored_state
 from holdfast.storage.lmdb_state import LmdbState
 from holdfast.worker.holding import VOID_STEP
@@ -43,11 +45,13 @@ def of_one_worker(data: Path, step: str, key: Any, registry: TypeRegistry) -> St
         if state is None or packed is None:
             return None
         record = Record.unpack(packed)
-        found, steps = _in_chunks(state, step, key, registry, 0)
-        if found is NOTHING and step in record.spaces:
-            (row,) = state.load(record.spaces[step], [canonical_of(keys.lookup(key))])
+        names = stored_names_in(state)
+        stored = names.get(step, "")
+        found, steps = _in_chunks(state, stored, key, registry, 0)
+        if found is NOTHING and stored in record.spaces:
+            (row,) = state.load(record.spaces[stored], [canonical_of(keys.lookup(key))])
             found = NOTHING if row is None else decode(unpack_row(row)[0], registry)
-        return Stored(found, record.epoch, steps | frozenset(record.spaces))
+        return Stored(found, record.epoch, _named(names, steps.union(record.spaces)))
 
 
 def of_cluster(data: Path, step: str, key: Any, registry: TypeRegistry) -> Stored | None:
@@ -57,6 +61,8 @@ def of_cluster(data: Path, step: str, key: Any, registry: TypeRegistry) -> Store
     if kept is None or kept.checkpoint is None or kept.formation is None:
         return None
     number = keys.range_of(keys.key_hash(keys.canonical(key)), len(kept.formation.layout.ranges))
+    with stored_state(data / "application") as known:
+        names = {} if known is None else stored_names_in(known)
     steps: frozenset[str] = frozenset()
     for path in sorted(data.glob("worker-*")):
         with stored_state(path) as state:
@@ -66,17 +72,23 @@ def of_cluster(data: Path, step: str, key: Any, registry: TypeRegistry) -> Store
             own = MemberRecord.unpack(record)
             if own.checkpoint != kept.checkpoint.number:
                 continue
-            found, there = _in_chunks(state, step, key, registry, number)
+            found, there = _in_chunks(state, names.get(step, ""), key, registry, number)
             steps |= there
             if number in own.ranges:
-                return Stored(found, own.epoch, steps)
+                return Stored(found, own.epoch, _named(names, steps))
     return None
+
+
+def _named(names: dict[str, str], steps: Iterable[str]) -> frozenset[str]:
+    """Steps by the names that people know, of those that anything is stored under."""
+    known = {stored: name for name, stored in names.items()}
+    return frozenset(known.get(stored, stored) for stored in steps)
 
 
 def _in_chunks(
     state: LmdbState, step: str, key: Any, registry: TypeRegistry, number: int
 ) -> tuple[Any, frozenset[str]]:
-    """The newest image of a key, and all steps that have any. `number` is the key's range."""
+    """The newest image of a key, and all steps that have any, both by stored names. `number` is the key's range."""
     lookup, found, steps = keys.lookup(key), NOTHING, set()
     for chunk in _chunks(state):
         name = msgpack.unpackb(chunk, unicode_errors="surrogatepass", strict_map_key=False)[0]

@@ -107,6 +107,7 @@ class WorkerProcess:
             bind(plan, registry)
             setup = await self._setup()
             partitions = self._partitions = self._check(plan, setup)
+            plan.stored_names = setup.stored_names
             claim(plan, setup.directory)
             self._log = directory.partitions()
             settings = replace(options.settings, backups=setup.backups)

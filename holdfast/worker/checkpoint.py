@@ -175,7 +175,7 @@ class Checkpoints:
         try:
             return pack(step, rows, self.registry)
         except ValueTypeError as error:
-            raise ValueTypeError(f"the state of step {step!r} is not a value: {error}") from error
+            raise ValueTypeError(f"the state of step {self.books[step].step!r} is not a value: {error}") from error
 
     def _stage(self, chunks: list[bytes]) -> list[Effect]:
         assert self.writing is not None

@@ -38,17 +38,16 @@ class Folding:
         self.books = books
         self.registry = registry
         self.spaces: dict[str, int] = {}  # step -> number of its rows
-        self.take_over({}, {})
+        self.take_over({})
         self.rows: list[StoredRow] = []  # taken, not yet folded
         self.checkpoint = 0
         self.at = 0
         self.under_way = False
 
-    def take_over(self, spaces: Mapping[str, int], renamed: Mapping[str, str]) -> None:
-        """Keep the numbers that rows were written under, also of steps that have another name now."""
-        before = {renamed.get(name, name): space for name, space in spaces.items()}
-        self.spaces = {name: before[name] for name in self.books if name in before}
-        taken = set(before.values())
+    def take_over(self, spaces: Mapping[str, int]) -> None:
+        """Keep the numbers that rows were written under."""
+        self.spaces = {name: spaces[name] for name in self.books if name in spaces}
+        taken = set(spaces.values())
         for name in self.books:
             if name not in self.spaces:
                 space = row_space(name)

@@ -128,7 +128,7 @@ class Holding:
         try:
             return pack(step, rows, self.registry)
         except ValueTypeError as error:
-            raise ValueTypeError(f"the state of step {step!r} is not a value: {error}") from error
+            raise ValueTypeError(f"the state of step {self.books[step].step!r} is not a value: {error}") from error
 
     def _begin_interval(self, cut: int) -> None:
         interval = Interval(cut)

@@ -54,14 +54,13 @@ class Worker:
         self.settings = settings
         limit = settings.entities_in_memory
         self.pipeline = Pipeline(plan, partitions, registry, careful=settings.careful, entities_in_memory=limit)
-        books = {step.name: self.pipeline.books[step.index] for step in plan.stateful}
+        books = {plan.stored_names[step.name]: self.pipeline.books[step.index] for step in plan.stateful}
         books |= {name: senders.book for name, senders in self.pipeline.sender_steps.items()}
-        renamed = {step.was: step.name for step in plan.stateful if step.was is not None}
         self.sink_names = [own.name for own in plan.sink_partitions]
         cached = {name: book for name, book in books.items() if isinstance(book, CachedBook)}
         self.folding = Folding(cached, registry)
         self.gathering = Gathering(self.folding)
-        self.returning = Returning(books, renamed, registry, settings, self.folding)
+        self.returning = Returning(books, registry, settings, self.folding)
         sources = [source for source, _ in partitions]
         times = self.pipeline.block_time
         self.intake = Intake(len(partitions), settings, live=plan.live, times=times, endless=endless(plan, sources))

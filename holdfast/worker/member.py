@@ -289,7 +289,7 @@ class Member:
     def _make_holding(self, ranges: int) -> None:
         self.routes = Routes(ranges)
         pipeline = Pipeline(self.plan, self.partitions, self.registry, exchanged=True)
-        books = {step.name: pipeline.books[step.index] for step in self.plan.stateful}
+        books = {self.plan.stored_names[step.name]: pipeline.books[step.index] for step in self.plan.stateful}
         books |= {name: senders.book for name, senders in pipeline.sender_steps.items()}
         self.holding = Holding(books, self.registry, self.routes, keeps_undo=self.settings.backups > 0)
 
@@ -298,8 +298,8 @@ class Member:
         for chunk in event.chunks:
             images = unpack(chunk, self.registry)
             if images.step == SINK_STEP:
-                names = [own.name for own in self.plan.sink_partitions]
-                self.tokens = {names.index(n): t for n, t in zip(images.keys, images.states, strict=True) if n in names}
+                stood = dict(zip(images.keys, images.states, strict=True))  # a new sink has no token yet
+                self.tokens = {n: stood.get(own.name, (0, None)) for n, own in enumerate(self.plan.sink_partitions)}
             else:
                 self.holding.restore(chunk)
         return self._begin(event.now) if event.last else []
@@ -315,7 +315,7 @@ class Member:
             *(self.plan, self.partitions, self.registry), careful=frozenset(formation.careful), exchanged=True
         )
         for step in self.plan.stateful:
-            pipeline.books[step.index] = holding.books[step.name]
+            pipeline.books[step.index] = holding.books[self.plan.stored_names[step.name]]
         for name, senders in pipeline.sender_steps.items():
             senders.book = holding.books[name]
         holding.begin(formation, self.node)

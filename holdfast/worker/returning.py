@@ -8,7 +8,6 @@ epochs are applied again in the window that intake uses, and sinks compare what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from holdfast.core.entities import Book
@@ -30,14 +29,12 @@ class Returning:
     def __init__(
         self,
         books: Mapping[str, Book],
-        renamed: Mapping[str, str],
         registry: TypeRegistry,
         settings: Settings,
         folding: Folding,
     ) -> None:
-        """`renamed` maps former names of steps (`was=`) to those they have now."""
+        """`books` are by the names that they are stored under."""
         self.books = books
-        self.renamed = renamed
         self.registry = registry
         self.settings = settings
         self.folding = folding
@@ -61,7 +58,7 @@ class Returning:
             raise CodeChangedError(
                 "entities_in_memory was taken away, but the entities are stored to be loaded one by one; set it again"
             )
-        self.folding.take_over(record.spaces, self.renamed)
+        self.folding.take_over(record.spaces)
         self.read = record.epoch
         return [ReadChunks()]
 
@@ -73,7 +70,6 @@ class Returning:
     def restore(self, chunk: bytes) -> None:
         """One checkpoint chunk; later ones replace what earlier ones held."""
         images = unpack(chunk, self.registry)
-        images = replace(images, step=self.renamed.get(images.step, images.step))
         if images.step == SOURCE_STEP:
             self.partitions.update(zip(images.keys, images.states, strict=True))
         elif images.step == SINK_STEP:

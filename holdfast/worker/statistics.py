@@ -71,6 +71,7 @@ def statistics_of_member(running: Running) -> MemberStatistics:
     """As things stand now. May be called by another thread: nothing is iterated over that the engine changes."""
     flow, staging, delivery = running.flow, running.staging, running.delivery
     pipeline, cursors = running.stages.pipeline, running.replay.cursors
+    names = {stored: name for name, stored in running.plan.stored_names.items()}
     waiting = [(epoch.number, sum(e.chunk.count for e in epoch.entries)) for epoch in list(flow.epochs.values())]
     return MemberStatistics(
         generation=running.formation.number,
@@ -81,7 +82,7 @@ def statistics_of_member(running: Running) -> MemberStatistics:
         outputs={s: (delivery.sinks[s].before, delivery.sinks[s].delivered) for s in running.own_sinks},
         unapplied=sum(count for number, count in waiting if number > flow.applied),
         undelivered=sum(count for _, count in waiting),
-        entities={name: len(book.entities) for name, book in running.holding.books.items()},
+        entities={names.get(name, name): len(book.entities) for name, book in running.holding.books.items()},
         skipped={running.plan.steps[index].name: count for index, count in dict(pipeline.skipped.counts).items()},
         replayed=max(0, running.formation.level - running.formation.cut),
         closed=flow.closed,

@@ -75,7 +75,8 @@ class Work:
         if not missing:
             return []
         self.loading = (book, missing)
-        space = self.folding.spaces[self.apply.pipeline.plan.steps[step].name]
+        plan = self.apply.pipeline.plan
+        space = self.folding.spaces[plan.stored_names[plan.steps[step].name]]
         return [LoadRows(space, canonical_keys(missing))]
 
     def rows_loaded(self, event: RowsLoaded) -> list[Effect]:

@@ -138,8 +138,7 @@ def test_a_file_that_was_changed_within_the_same_second_is_loaded_as_it_is(
 INTERRUPTED = """
 import os, signal
 from holdfast.cli import interpreter, main
-if {ignored}:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)
 interpreter.begin = lambda: os.kill(os.getpid(), signal.SIGINT)
 main.run()
 """
@@ -165,7 +164,9 @@ def test_who_was_started_without_ctrl_c_gets_none_while_modules_are_loaded() -> 
 
 
 def test_a_ctrl_c_while_the_application_is_loaded_ends_without_a_word(tmp_path: Path) -> None:
-    write(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    # Tests may run where Ctrl-C is ignored, as what a shell starts in the background does.
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    write(tmp_path, f"import os, signal\n{heard}\nos.kill(os.getpid(), signal.SIGINT)\n")
 
     done = holdfast(tmp_path, "run", "app.py")
 

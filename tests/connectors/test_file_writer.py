@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,28 @@ def test_the_number_of_a_difference_is_told_when_outputs_hold_newlines(path: Pat
     with pytest.raises(NonDeterminismError, match=r"output 2, byte 4\b"):
         writer.write(1, [b"a\nb\n", b"c\n"], 2)
     writer.close()
+
+
+def test_a_byte_that_stands_is_a_difference_where_nul_is_generated(path: Path) -> None:
+    path.write_bytes(b"aXb\n")
+    writer = opened(path)
+    with pytest.raises(NonDeterminismError, match=r"output 1, byte 1\b"):
+        writer.write(1, [b"a\0b\n"], 1)
+    writer.close()
+    assert path.read_bytes() == b"aXb\n"
+
+
+def test_a_file_that_can_not_be_opened_for_too_many_others_says_what_to_do(path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    try:
+        for allowed in (free, free + 1):  # not the file itself; its folder
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, limits[1]))
+            with pytest.raises(UsageError, match=r"out\.txt.*can't be opened: Too many open files; .*ulimit -n"):
+                opened(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_what_stands_before_the_checkpoint_is_not_compared(path: Path) -> None:

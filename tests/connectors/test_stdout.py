@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast import sinks
-from holdfast.core.errors import SinkError
+from holdfast.core.errors import SinkError, UsageError
 
 
 def test_outputs_come_after_what_was_printed_and_at_once(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -24,6 +24,12 @@ def test_outputs_come_after_what_was_printed_and_at_once(capfdbinary: pytest.Cap
     writer.close()
     assert writer.token() is None
     assert sinks.Stdout().paths() == []
+
+
+def test_a_closed_standard_output_is_refused_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as the interpreter has it under `>&-`
+    with pytest.raises(UsageError, match="standard output is closed"):
+        sinks.Stdout().open(None, 0, False)
 
 
 class ClosedPipe(io.RawIOBase):

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 import holdfast as hf
+from holdfast.core.context import TIMER_TIME_MAX
 from holdfast.core.errors import SinkError
 from holdfast.core.failures import Skipped
 from holdfast.core.types import TypeRegistry
@@ -164,7 +165,9 @@ def test_the_wait_for_something_to_happen_ends_when_a_timer_is_due(
     script = Script()
     own = life(inbox, script)
     try:
-        for alarm, seconds in ((None, IDLE_SECONDS), (1_050, 0.05), (900, TICK_SECONDS), (10_000, IDLE_SECONDS)):
+        far = TIMER_TIME_MAX  # no thread can wait for so long
+        alarms = (None, IDLE_SECONDS), (1_050, 0.05), (900, TICK_SECONDS), (10_000, IDLE_SECONDS), (far, IDLE_SECONDS)
+        for alarm, seconds in alarms:
             script.alarm = alarm
             assert own._patience() == pytest.approx(seconds)
     finally:

@@ -105,8 +105,9 @@ def test_an_epoch_that_does_not_follow_is_refused_and_nothing_is_written(world: 
     assert world.log.read(0, MEBIBYTE) == [epoch(1), epoch(2)]
 
 
-def test_a_chunk_larger_than_a_piece_comes_back_whole(world: World) -> None:
-    large = epoch(1, bytes(range(256)) * (3 * MEBIBYTE // 256) + b"rest")
+@pytest.mark.parametrize("size", [MEBIBYTE, 2 * MEBIBYTE - 1, 2 * MEBIBYTE, 3 * MEBIBYTE, 3 * MEBIBYTE + 4])
+def test_a_chunk_of_any_number_of_pieces_comes_back_whole(world: World, size: int) -> None:
+    large = epoch(1, (bytes(range(256)) * (size // 256 + 1))[:size])
     world.log.append([large])
     world.restart()
 

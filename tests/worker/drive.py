@@ -69,6 +69,7 @@ class Driver:
         self.registry = registry
         self.settings = settings or Settings()
         self.random = random
+        self.stored_names: dict[str, str] = {}  # of renamed steps, as a ledger would know them
         self.disk = Disk()
         self.now = 1_000
         self.returns = 0
@@ -110,7 +111,9 @@ class Driver:
         self, settings: Settings, killed: int | None = None, stopped: int | None = None
     ) -> do.Finish | do.Return | None:
         """One life of a worker; None if it was killed."""
-        life = Life(self, Worker(Plan(self.app), self.partitions(), settings, self.registry))
+        plan = Plan(self.app)
+        plan.stored_names |= self.stored_names
+        life = Life(self, Worker(plan, self.partitions(), settings, self.registry))
         self.worker = life.worker
         self.disk.staged.clear()
         self.orders = []

@@ -27,7 +27,7 @@ class Desk:
 
     def __init__(self, rows_per_slice: int) -> None:
         self.registry = TypeRegistry()
-        self.book = Book(make_state=list, takes_key=False, timed=False, registry=self.registry)
+        self.book = Book(make_state=list, takes_key=False, timed=False, registry=self.registry, step="step")
         folding = Folding({}, self.registry)
         self.checkpoints = Checkpoints(
             {"step": self.book}, [], self.registry, Settings(rows_per_slice=rows_per_slice), folding

@@ -198,6 +198,7 @@ def test_a_limit_can_be_set_later_and_steps_renamed_under_it() -> None:
     lengths = [len(driver.disk.outputs[0])]
     for name, was in ((None, None), ("other", "count"), ("other", None)):
         driver.app = renamed(name, was)
+        driver.stored_names = {} if name is None else {name: "count"}
         take_back_the_folding(driver)
         driver.live(limited, 100)  # killed
         driver.live(limited, None, 40)
