@@ -14,8 +14,11 @@ def news(running: Running) -> tuple[object, ...]:
     """Equal as long as there is no news."""
     formation, delivered = running.formation, running.delivery.delivered
     staging, last = running.staging, running.staging.last
+    resting = running.is_resting
     return (
-        *(running.replay.has_cursors, not running.parts.unended, running.is_resting, running.caught_up),
+        *(running.replay.has_cursors, not running.parts.unended, resting, running.caught_up),
+        # At rest nothing happens that would have it told later, and all must rest at one epoch.
+        running.applied if resting else None,
         # A generation proves itself, and a recovery is over.
         *(running.cuts.sealed > formation.cut, running.flow.closed > formation.cut),
         *(running.applied >= formation.level, delivered >= formation.level, running.changed),

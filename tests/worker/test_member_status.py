@@ -10,6 +10,7 @@ from holdfast.replication.links import Link
 from holdfast.replication.messages import Beat, ImagesHeld, LogHeld, Opening, Reached, Stage
 from holdfast.worker import cluster_effects as cdo
 from holdfast.worker import cluster_events as chas
+from holdfast.worker import events as has
 from holdfast.worker.member import NUMBERS_MS
 from tests.worker.member_bench import Bench, count
 from tests.worker.test_member import at_work
@@ -167,3 +168,28 @@ def test_a_cut_is_made_where_one_member_has_asked_for_it() -> None:
     running = bench.member.running
     assert running is not None
     assert (running.flow.applied, running.cuts.made) == (2, [0, 2])
+
+
+def test_how_far_it_has_come_is_told_at_once_where_it_rests_again() -> None:
+    """Nothing happens at rest: what was not said then would never be, and the coordinator would wait for it."""
+    bench = at_work(Bench(live()))
+    bench.answer_cursors()
+    bench.peer("b", LogHeld(0, 0))
+    bench.order(Run(1, stopping=True))
+    give_epoch(bench, 1, Opening(False, 0, (), None, False, 0))
+    bench.peer("b", Beat(), reached=Reached(1, 0, 1, 1, None))
+    bench.now += 100
+    bench.tick()
+    bench.tick()
+    assert (bench.status().applied, bench.status().resting) == (1, True)
+
+    (step,) = bench.member.plan.stateful
+    bench.peer("b", Stage(2, SOURCES, (), Opening(False, 0, (), None, False, 0)))
+    bench.peer("b", Stage(2, step.index, (), None))
+    while not bench.messages(bench.hear(has.Ticked(bench.now)), "b"):
+        assert bench.member.busy
+    bench.peer("b", Beat(), reached=Reached(2, 0, 2, 2, None))  # b has had this member's part, and was quick
+    while bench.member.busy:
+        bench.hear(has.Ticked(bench.now))
+
+    assert (bench.status().applied, bench.status().resting) == (2, True)
