@@ -15,10 +15,11 @@ def news(running: Running) -> tuple[object, ...]:
     formation, delivered = running.formation, running.delivery.delivered
     staging, last = running.staging, running.staging.last
     resting = running.is_resting
+    ends = running.run.stopping or not running.parts.unended
     return (
         *(running.replay.has_cursors, not running.parts.unended, resting, running.caught_up),
-        # At rest nothing happens that would have it told later, and all must rest at one epoch.
-        running.applied if resting else None,
+        # All are told to end where all rest at one epoch, and at rest nothing happens that would have it told later.
+        running.applied if resting and ends else None,
         # A generation proves itself, and a recovery is over.
         *(running.cuts.sealed > formation.cut, running.flow.closed > formation.cut),
         *(running.applied >= formation.level, delivered >= formation.level, running.changed),
