@@ -18,6 +18,7 @@ from typing import Any
 import trio
 
 from holdfast.core.errors import HoldfastError
+from holdfast.runtime.coordinator_process import LAST_STATUS
 from holdfast.runtime.supervisor import ADDRESS
 from holdfast.runtime.transport.addresses import parse
 from holdfast.runtime.transport.limits import Limits
@@ -105,6 +106,11 @@ class Sight:
         return max((worker.get("sealed", 0) for worker in workers), default=0)
 
     # --- the coordinator
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the cluster has come to its end, although its supervisor may stand still and not have seen it."""
+        return (self._data / LAST_STATUS).exists()
 
     def detected_after(self, moment: float) -> float | None:
         """When the coordinator first drew a number for a new generation after a moment."""

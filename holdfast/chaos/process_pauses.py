@@ -26,7 +26,7 @@ class Pauses(Striker):
         (victim,) = self._draw(1)
         moment = time.time()
         self._cluster.send(victim, signal.SIGSTOP)
-        self._until(lambda: self._sight.formed_after(moment) is not None)
+        self._until_given_up(moment)
         self._cluster.send(victim, signal.SIGCONT)
         return Stroke(f"stop {victim} until it is given up", moment, Sign.GENERATION, moment)
 
@@ -37,13 +37,17 @@ class Pauses(Striker):
         self._cluster.send_supervisor(signal.SIGSTOP)
         try:
             self._cluster.send(victim, signal.SIGSTOP)
-            self._until(lambda: self._sight.formed_after(moment) is not None)
+            self._until_given_up(moment)
             self._sight.pass_time(self._random.uniform(0.0, LATER_SECONDS))
             self._cluster.send(victim, signal.SIGCONT)
             self._sight.pass_time(self._random.uniform(0.0, LATER_SECONDS))
         finally:
             self._cluster.send_supervisor(signal.SIGCONT)
         return Stroke(f"{victim} comes back as a zombie", moment, Sign.GENERATION, moment)
+
+    def _until_given_up(self, moment: float) -> None:
+        """Wait until the others go on without it; where they have nothing left to do, they end without it."""
+        self._until(lambda: self._sight.formed_after(moment) is not None or self._sight.has_ended)
 
     def _the_coordinator(self) -> Stroke:
         """Its supervisor ends it and starts it again."""
