@@ -23,7 +23,6 @@ from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.channels import FATES, LETTERS
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.handshake import Session
-from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.letters import Fate, Outcome, pack_outcomes, unpack_letters
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.outbox import Outbox
@@ -65,7 +64,6 @@ class Clients:
             outbox=line.outbox,
             bell=line.bell,
             on_message=lambda channel, message: self._take(line, channel, message),
-            inflow=Inflow(self._limits.inbox_bytes_max),
             limits=self._limits,
         )
         await line.connection.run()

@@ -28,7 +28,6 @@ from holdfast.runtime.transport.channels import FATES, LETTERS
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.dialer import Called, call
 from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role
-from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.letters import Fate, Outcome, Sent, pack_letters, unpack_outcomes
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.outbox import Outbox
@@ -173,7 +172,6 @@ class FrontLine:
             outbox=outbox,
             bell=bell,
             on_message=take,
-            inflow=Inflow(self._limits.inbox_bytes_max),
             limits=self._limits,
         )
         for ticket, letter in self._sent.items():

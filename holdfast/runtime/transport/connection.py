@@ -22,7 +22,6 @@ from holdfast.runtime.transport.bell import Bell
 from holdfast.runtime.transport.framing import FrameReader, FrameWriter, Part
 from holdfast.runtime.transport.handshake import Session
 from holdfast.runtime.transport.inbox import Inbox
-from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.outbox import Message, Outbox
 
@@ -47,13 +46,13 @@ class Connection:
         outbox: Outbox,
         bell: Bell,
         on_message: OnMessage,
-        inflow: Inflow | Inbox,
         limits: Limits,
+        inbox: Inbox | None = None,
         on_slow: Callable[[bool], None] = lambda slow: None,
     ) -> None:
         """`bell` is what `outbox` rings. `on_message` may raise FrameError, which ends the connection.
 
-        With an inbox it is called by the inbox's thread, which reads when it can take more: nothing else bounds it.
+        With an inbox it is called by that inbox's thread, and nothing is read while that has anything else to do.
         """
         self.session = session
         self._stream = stream
@@ -61,14 +60,13 @@ class Connection:
         self._bell = bell
         self._on_message = on_message
         self._on_slow = on_slow
-        self._inflow = inflow
+        self._inbox = inbox
         self._limits = limits
         self._reader = FrameReader(session.receiving, limits.message_bytes_max)
         self._writer = FrameWriter(session.sending)
         self._scope = trio.CancelScope()
         self._reason = ""
         self._heard = trio.current_time()
-        self._reading = True
         self._has_heard = False  # the inbox's thread has read something since the watch looked last
         self._token = trio.lowlevel.current_trio_token()
 
@@ -76,8 +74,8 @@ class Connection:
         """Make it end, for this reason if there was none before. An inbox gets nothing of it from now on."""
         self._reason = self._reason or reason
         self._scope.cancel()
-        if isinstance(self._inflow, Inbox):
-            self._inflow.remove(self._stream.socket.fileno())  # at once: what is told now comes behind all it brought
+        if self._inbox is not None:
+            self._inbox.remove(self._stream.socket.fileno())  # at once: what is told now comes behind all it brought
 
     async def run(self, first: Sequence[Message] = ()) -> str:
         """Exchange messages, these before those of the outbox, until it ends; gives why."""
@@ -101,9 +99,8 @@ class Connection:
             self.end(f"the connection broke: {error.__cause__ or error}")
 
     async def _read(self) -> None:
-        inflow = self._inflow
-        if isinstance(inflow, Inbox):
-            await self._let_read(inflow)
+        if self._inbox is not None:
+            await self._let_read(self._inbox)
             return
         while True:
             data = await self._stream.receive_some(READ_BYTES)
@@ -112,10 +109,6 @@ class Connection:
                 return
             self._heard = trio.current_time()
             self._feed(data)
-            if inflow.is_full:
-                self._reading = False
-                await inflow.wait_room()
-                self._reading, self._heard = True, trio.current_time()
 
     def _feed(self, data: bytes) -> None:
         for channel, message in self._reader.feed(data):
@@ -206,9 +199,9 @@ class Connection:
             if now - before > interval + limits.silence_seconds / 2:
                 self._heard = moved = now  # it was this process that stood still; what was sent meanwhile waits unread
             before = now
-            if isinstance(self._inflow, Inbox) and self._has_come():
+            if self._inbox is not None and self._has_come():
                 self._heard = now
-            if self._reading and now - self._heard > limits.silence_seconds:
+            if now - self._heard > limits.silence_seconds:
                 self.end(f"nothing was heard for {limits.silence_seconds:g} s")
                 return
             if taken != self._outbox.taken or not self._outbox.bytes_waiting:

@@ -30,7 +30,6 @@ from holdfast.runtime.transport.complaints import Complaints
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.dialer import Called, keep_calling
 from holdfast.runtime.transport.handshake import UNKNOWN_CLUSTER, Identity, Role, Session
-from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.outbox import Outbox
 
@@ -142,7 +141,6 @@ class CoordinatorLine:
             outbox=self._outbox,
             bell=self._bell,
             on_message=self._take,
-            inflow=Inflow(self._limits.inbox_bytes_max),
             limits=self._limits,
         )
         return await connection.run(first=[(REGISTRATION, self._registration)])

@@ -24,5 +24,4 @@ class Limits:
     queue_bytes_max: int = 1 << 28  # waiting for one peer that takes nothing: then the link is given up
     slow_bytes: int = 1 << 23  # waiting for one peer: then it counts as slow, and sources are not read
     slow_seconds: float = 1.0  # likewise, if the same bytes wait for so long
-    inbox_bytes_max: int = 1 << 26  # received from all peers and not yet handled: then sockets are not read
     message_bytes_max: int = 1 << 28

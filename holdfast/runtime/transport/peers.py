@@ -31,7 +31,6 @@ from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.dialer import Called, keep_calling
 from holdfast.runtime.transport.handshake import Identity, Role, Session
 from holdfast.runtime.transport.inbox import Inbox
-from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Guest, Listening
 from holdfast.runtime.transport.outbox import Outbox
@@ -75,7 +74,6 @@ class Peers:
         self._report = Complaints(report)
         self._random = random
         self._have_client = have_client
-        self._beats = Inflow(0)  # nothing else comes on the connections that were dialed here
         self._lock = threading.Lock()  # for the dict, which `send` reads and may add to
         self._links: dict[str, _Link] = {}
         self._guests: dict[str, Connection] = {}  # node -> the connection that it dialed
@@ -172,7 +170,6 @@ class Peers:
                 outbox=link.outbox,
                 bell=link.bell,
                 on_message=_refuse,
-                inflow=self._beats,
                 limits=self._limits,
                 on_slow=lambda slow: self._note_slow(entry, link, slow),
             )
@@ -252,8 +249,8 @@ class Peers:
             outbox=Outbox(bell.ring),  # for beats alone
             bell=bell,
             on_message=lambda channel, message: self._take(session, channel, message),
-            inflow=self._inbox,
             limits=self._limits,
+            inbox=self._inbox,
         )
         self._guests[peer.node] = connection
         if former is not None:

@@ -27,7 +27,6 @@ from holdfast.runtime.transport.channels import ANSWER, BOOK, OBSERVED, ORDER, Q
 from holdfast.runtime.transport.complaints import Complaints
 from holdfast.runtime.transport.connection import Connection
 from holdfast.runtime.transport.handshake import Identity, Role, Session
-from holdfast.runtime.transport.inflow import Inflow
 from holdfast.runtime.transport.limits import Limits
 from holdfast.runtime.transport.listener import Listening, host_of
 from holdfast.runtime.transport.outbox import Outbox
@@ -138,7 +137,6 @@ class Reception:
             outbox=desk.outbox,
             bell=desk.bell,
             on_message=lambda channel, message: take(desk, session.peer, channel, message),
-            inflow=Inflow(self._limits.inbox_bytes_max),
             limits=self._limits,
         )
         reason = await desk.connection.run()
