@@ -99,12 +99,14 @@ def coordinator(arguments: argparse.Namespace, given: Application | None) -> int
         limits=limits(),
         metrics=parse(arguments.metrics) if arguments.metrics is not None else None,
         patience=SUPERVISED_PATIENCE if arguments.leashed else PATIENCE,
+        hears_signals=not arguments.leashed,
         report=say,
         on_listening=on_listening,
     )
     with _outcome(arguments, ProcessingError, name=StoppedError.__name__):
-        CoordinatorProcess(app, options).run()
-    return 0
+        process = CoordinatorProcess(app, options)
+        process.run()
+    return 0 if process.signal is None else 128 + process.signal
 
 
 def worker(arguments: argparse.Namespace, given: Application | None) -> int:

@@ -40,6 +40,7 @@ LATER = ("holdfast.cli.options", "refuse")
 
 # A defect of holdfast itself: not one of the codes that a user can do something about, but "stopped while running".
 DEFECT = 3
+INTERRUPTED = 130
 
 
 def run() -> NoReturn:
@@ -87,11 +88,11 @@ def _carry_out(arguments: argparse.Namespace, app: Application | None) -> int:
     except BrokenPipeError:  # whoever read the report has gone
         interpreter.drop_stdout()
         return DEFECT
-    except KeyboardInterrupt:
-        return 130
     except Exception as error:  # noqa: BLE001 - said in one line, with --debug in full
         cause = _cause(error)
         return _failed(arguments.reports, cause, getattr(cause, "exit_code", DEFECT), debug=arguments.debug)
+    except (KeyboardInterrupt, BaseExceptionGroup):  # a nursery has wrapped it
+        return INTERRUPTED
 
 
 def _cause(error: Exception) -> Exception:

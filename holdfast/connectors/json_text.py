@@ -46,8 +46,12 @@ def json_line(value: object) -> bytes:
 def json_lines(values: list[Any]) -> bytes | None:
     """The JSON lines of many values at once; None unless all of them are plain and deeply immutable."""
     inner: Iterable[Any] = chain.from_iterable(values) if _TUPLE.issuperset(map(type, values)) else values
-    if not _PLAIN.issuperset(map(type, inner)) and not _is_column_with_floats(values):
-        return None
+    if not _PLAIN.issuperset(map(type, inner)):
+        inner = list(chain.from_iterable(values)) if _TUPLE.issuperset(map(type, values)) else values
+        if not _PLAIN_OR_FLOAT.issuperset(map(type, inner)):
+            return None
+        if not _are_written_alike(inner):
+            return _one_by_one(values)
     try:
         return _encoder.encode_lines(values)
     except (TypeError, ValueError, OverflowError):
@@ -60,13 +64,19 @@ def each_json_line(values: list[Any]) -> list[bytes] | None:
     return None if lines is None else lines.splitlines(keepends=True)
 
 
-def _is_column_with_floats(values: list[Any]) -> bool:
-    inner = list(chain.from_iterable(values)) if _TUPLE.issuperset(map(type, values)) else values
-    if not _PLAIN_OR_FLOAT.issuperset(map(type, inner)):
-        return False
+def _are_written_alike(inner: list[Any]) -> bool:
+    """Whether no float among the values has an exponent, or is none of the numbers."""
     # A NaN hides from min and max, but not from a sum; infinities show in either.
     sizes = [abs(item) for item in inner if type(item) is float and item != 0.0]
     return not sizes or (min(sizes) >= _FLOAT_MIN and max(sizes) < _FLOAT_END and isfinite(sum(sizes)))
+
+
+def _one_by_one(values: list[Any]) -> bytes | None:
+    """A rare float doesn't make a column unfit: to say so now would have the whole epoch done again."""
+    try:
+        return b"".join(map(json_line, values))
+    except ValueError:  # such as a lone surrogate
+        return None
 
 
 def _is_plain(value: Any, depth: int) -> bool:

@@ -67,6 +67,14 @@ class Layout:
     partitions: tuple[Holders, ...]  # by number of the source partition: its log, and who reads the source
     sinks: tuple[str, ...]  # node, by number of the sink
 
+    def partition(self, number: int) -> Holders | None:
+        """Who holds a source partition; None where it came to the application later, and has no holder yet."""
+        return self.partitions[number] if number < len(self.partitions) else None
+
+    def sink(self, number: int) -> str | None:
+        """Which node a sink is at; None as in `partition`."""
+        return self.sinks[number] if number < len(self.sinks) else None
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Limit:

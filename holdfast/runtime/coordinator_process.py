@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ from holdfast.runtime.node_names import directory_names, named
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.observations import Observations
 from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer, unpack_question
+from holdfast.runtime.signals import hear
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.book import pack_book
 from holdfast.runtime.transport.handshake import Identity, Role
@@ -83,6 +85,7 @@ class CoordinatorOptions:
     limits: Limits = field(default_factory=Limits)
     metrics: Address | None = None  # where they are served
     patience: float = 0.0  # seconds until it is told what is waited for
+    hears_signals: bool = False  # the first SIGINT or SIGTERM ends the cluster cleanly, a second one this process
     report: Callable[[str], None] = lambda line: None
     on_listening: Callable[[Address], None] = lambda address: None
 
@@ -112,6 +115,7 @@ class CoordinatorProcess:
 
     def __init__(self, app: Application, options: CoordinatorOptions) -> None:
         self.outcome: effects.Finish | None = None
+        self.signal: int | None = None  # what asked the cluster to end
         self._app = app
         self._options = options
         self._tells: deque[effects.Tell] = deque()
@@ -207,11 +211,20 @@ class CoordinatorProcess:
                 options.report(serve(options.metrics, look))
             options.on_listening(listening.address)
             self._handle(events.Started(now(), kept))
+            if options.hears_signals:
+                await nursery.start(hear, self._stop_for)
             nursery.start_soon(self._reception.run, listening)
             nursery.start_soon(self._tick)
             await self._ended.wait()
             await trio.sleep(TELL_SECONDS if self._error and self._is_sent_to else 0.1)  # the last orders leave before
             nursery.cancel_scope.cancel()
+
+    def _stop_for(self, number: int) -> None:
+        self.signal = number
+        name = signal.Signals(number).name
+        line = f"{name}: the cluster ends cleanly, what was read is worked off; once more ends this process at once"
+        self._options.report(Notice(line, "stopping", signal=name))
+        self._handle(events.StopAsked(now()))
 
     async def _tick(self) -> None:
         while True:
@@ -313,9 +326,10 @@ class CoordinatorProcess:
         """Which member takes what is sent to a source; empty while none does."""
         formation = self._machine.formation
         number = next((n for n, (name, _) in enumerate(self._partitions) if name == source), None)
-        if formation is None or number is None:
+        holders = formation.layout.partition(number) if formation is not None and number is not None else None
+        if formation is None or holders is None:
             return b""
-        primary = formation.layout.partitions[number].primary
+        primary = holders.primary
         member = formation.member(primary)
         here = [e for e in self._reception.book if member and (e.node, e.incarnation) == (primary, member.incarnation)]
         return pack_book((here[0],)) if here else b""
@@ -348,16 +362,19 @@ class CoordinatorProcess:
 
     def _sources(self) -> list[dict[str, Any]]:
         formation = self._machine.formation
-        return [
-            {
-                "source": source,
-                "partition": name,
-                "node": formation.layout.partitions[number].primary if formation is not None else None,
-                "backups": list(formation.layout.partitions[number].backups) if formation is not None else [],
-                "records": self._observations.records_of(number),
-            }
-            for number, (source, name) in enumerate(self._partitions)
-        ]
+        told = []
+        for number, (source, name) in enumerate(self._partitions):
+            holders = formation.layout.partition(number) if formation is not None else None
+            told.append(
+                {
+                    "source": source,
+                    "partition": name,
+                    "node": holders.primary if holders is not None else None,
+                    "backups": list(holders.backups) if holders is not None else [],
+                    "records": self._observations.records_of(number),
+                }
+            )
+        return told
 
     def _sinks(self) -> list[dict[str, Any]]:
         formation = self._machine.formation
@@ -365,7 +382,7 @@ class CoordinatorProcess:
             {
                 "sink": own.step.name,
                 "partition": own.partition,
-                "node": formation.layout.sinks[number] if formation is not None else None,
+                "node": formation.layout.sink(number) if formation is not None else None,
                 "outputs": self._observations.outputs_of(number),
             }
             for number, own in enumerate(self._plan.sink_partitions)

@@ -11,13 +11,12 @@ what it ends has died.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from holdfast.runtime.frozen import end_frozen
 from holdfast.runtime.leash import Farewell, Leash
 from holdfast.runtime.notice import Notice
 from holdfast.runtime.restarts import End, Restarts
+from holdfast.runtime.signals import hear
 from holdfast.runtime.take_over import take_over
 from holdfast.runtime.transport.addresses import Address
 from holdfast.runtime.transport.addresses import parse as parse_address
@@ -126,27 +126,25 @@ class Supervisor:
     async def _main(self) -> None:
         self._over = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
-        hearing = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
-        with hearing if self._options.hears_signals else nullcontext() as signals:
-            async with trio.open_nursery() as nursery:
-                if signals is not None:
-                    nursery.start_soon(self._hear, signals, nursery)
-                limit, report = self._options.limits.silence_seconds, self._options.report
-                nursery.start_soon(end_frozen, self._running, limit, report)
-                if self._options.seconds is not None:
-                    nursery.start_soon(self._stop_after, self._options.seconds)
-                coordinator = Child("coordinator", self._coordinator_arguments(Address("127.0.0.1", 0)))
-                self._children.append(coordinator)
-                nursery.start_soon(self._keep, coordinator)
-                nursery.start_soon(self._watch)
-                if await self._find_address(coordinator):
-                    self._start_workers(nursery)
-                await self._over.wait()
-                line = self._deaths.rest()
-                if line is not None:
-                    self._options.report(line)
-                await self._wait_for_workers()
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            if self._options.hears_signals:
+                await nursery.start(hear, partial(self._stop_for, nursery), self._kill_all)
+            limit, report = self._options.limits.silence_seconds, self._options.report
+            nursery.start_soon(end_frozen, self._running, limit, report)
+            if self._options.seconds is not None:
+                nursery.start_soon(self._stop_after, self._options.seconds)
+            coordinator = Child("coordinator", self._coordinator_arguments(Address("127.0.0.1", 0)))
+            self._children.append(coordinator)
+            nursery.start_soon(self._keep, coordinator)
+            nursery.start_soon(self._watch)
+            if await self._find_address(coordinator):
+                self._start_workers(nursery)
+            await self._over.wait()
+            line = self._deaths.rest()
+            if line is not None:
+                self._options.report(line)
+            await self._wait_for_workers()
+            nursery.cancel_scope.cancel()
 
     @property
     def address(self) -> Address | None:
@@ -215,6 +213,8 @@ class Supervisor:
                 await trio.sleep(FINISHED_SECONDS)
                 if self._over.is_set():
                     return
+            if self._over.is_set():
+                return
             pause = await self._pause_after(child, code, trio.current_time() - started)
             if pause is None:
                 self.code = self.code or ProcessingError.exit_code
@@ -285,6 +285,8 @@ class Supervisor:
             self.code, self.reason = (self.code, self.reason) if self.code else said
             assert self._over is not None
             self._over.set()
+        if child.name != "coordinator" and said.code != 0:
+            self._kill_all()  # whoever gets what it held would soon meet the same, and say so once more
 
     async def _wait_for_workers(self) -> None:
         """The coordinator has ended: who was there has heard it from him, and nobody tells the others."""
@@ -319,16 +321,12 @@ class Supervisor:
 
     # --- stopping
 
-    async def _hear(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
-        async for number in signals:
-            if self.signal is not None:
-                self._kill_all()
-                os._exit(128 + number)
-            self.signal = number
-            name = signal.Signals(number).name
-            line = f"{name}: ending cleanly, what was read is worked off; once more ends at once"
-            self._options.report(Notice(line, "stopping", signal=name))
-            nursery.start_soon(self._stop)  # a second signal is heard meanwhile, also where nobody answers
+    def _stop_for(self, nursery: trio.Nursery, number: int) -> None:
+        self.signal = number
+        name = signal.Signals(number).name
+        line = f"{name}: ending cleanly, what was read is worked off; once more ends at once"
+        self._options.report(Notice(line, "stopping", signal=name))
+        nursery.start_soon(self._stop)  # a second signal is heard meanwhile, also where nobody answers
 
     async def _stop_after(self, seconds: float) -> None:
         await trio.sleep(seconds)

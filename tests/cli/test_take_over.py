@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,10 @@ app = hf.Application("counter")
     .sink(hf.sinks.JsonLines("output.jsonl"))
 )
 """
+TWO_SINKS = COUNT.replace("(\n    app.source", "words = (\n    app.source").replace(
+    '    .sink(hf.sinks.JsonLines("output.jsonl"))\n)',
+    ')\nwords.sink(hf.sinks.JsonLines("output.jsonl"))\nwords.sink(hf.sinks.JsonLines("more.jsonl"))',
+)
 CLUSTER = ("--workers", "2", "--backups", "1")
 
 
@@ -211,3 +216,40 @@ def test_what_holds_nothing_of_one_worker_is_left_alone(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="to be done again"):
         take_over.take_over(tmp_path / "e")
+
+
+def nodes_told(folder: Path, *options: str) -> tuple[list[str | None], list[str | None]]:
+    """The nodes of sources and of sinks as a coordinator without workers tells them."""
+    command = ("coordinator", "app.py", "--data", "d", "--listen", "127.0.0.1:0", *options)
+    with running(folder, *command) as process:
+        wait_for(folder / "d" / "coordinator.address")
+        told = json.loads(holdfast(folder, "status", "--data", "d", "--json").stdout)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert "error" not in said
+    sources, sinks = ([own["node"] for own in told[kind]] for kind in ("sources", "sinks"))
+    return sources, sinks
+
+
+def test_a_coordinator_tells_how_it_is_while_a_new_sink_has_no_place_yet(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 30)
+    assert holdfast(tmp_path, "run", "app.py", "--data", "d").returncode == 0
+    assert take_over.take_over(tmp_path / "d")
+    write(tmp_path, TWO_SINKS)
+
+    _, sinks = nodes_told(tmp_path, "--accept-code")
+
+    assert len(sinks) == 2
+    assert sinks.count(None) == 1
+
+
+def test_a_coordinator_tells_how_it_is_while_a_source_that_nothing_was_read_of_has_no_place_yet(tmp_path: Path) -> None:
+    write(tmp_path, OWNED)
+    (tmp_path / "input.txt").touch()
+    assert holdfast(tmp_path, "run", "app.py", "--data", "d", "--seconds", "0.1").returncode == 0
+    assert take_over.take_over(tmp_path / "d")
+
+    sources, sinks = nodes_told(tmp_path)
+
+    assert (sources, len(sinks)) == ([None], 1)
