@@ -89,6 +89,21 @@ class Transaction:
             return cursor.key() if cursor.last() else None
 
 
+def is_there(path: Path, mark: Mark) -> bool:
+    """Whether there is an environment to look at; what a creation that did not end has left is none."""
+    data = path / DATA_FILE
+    if not mark.surely_new:
+        return True
+    if not data.exists():
+        return False
+    try:
+        check(data, f"{path.name}/{DATA_FILE}")
+        with lmdb.open(str(path), readonly=True, lock=False, create=False, lib_version=LIB_VERSION) as found:
+            return bool(found.stat()["entries"])
+    except (DamagedError, lmdb.Error):
+        return False
+
+
 class Environment:
     """An open environment and its databases; all are made in its first transaction, so it has all of them or
     none.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from holdfast.core.errors import DamagedError
 from holdfast.storage.directory import has_partitions
+from holdfast.storage.environment import is_there
 from holdfast.storage.folder import COORDINATOR, DATA, FORMAT_VERSION, DirectoryLock, find_out, marks_of, refuse_foreign
 from holdfast.storage.lmdb_coordinator_store import readonly_record
 from holdfast.storage.lmdb_log import LmdbLog, open_log
@@ -121,7 +122,7 @@ def glance(path: str | Path, meta: tuple[str, ...] = ()) -> Report:
         if not report.directory:
             return report
         with _marks(path, "marks", DATA.environments, report) as marks:
-            if marks.read("log").surely_new or marks.read("state").surely_new:
+            if not all(is_there(path / name, marks.read(name)) for name in DATA.environments):
                 return report
             log = open_log(path / "log", marks, report.directory, readonly=True)
             report.tail, report.base = log.tail(), log.base()
@@ -150,7 +151,7 @@ def stored_state(path: Path) -> Iterator[LmdbState | None]:
             yield None
             return
         with _marks(path, "marks", DATA.environments, Report(str(path))) as marks:
-            if marks.read("state").surely_new:
+            if not is_there(path / "state", marks.read("state")):
                 yield None
                 return
             state = open_state(path / "state", marks, (FORMAT_VERSION, directory), readonly=True)
@@ -199,20 +200,23 @@ def _marks(path: Path, file: str, names: tuple[str, ...], report: Report) -> Ite
 
 def _inspect_environments(path: Path, report: Report, marks: Marks, meta: tuple[str, ...]) -> None:
     # An environment whose creation did not end is not looked at: it will be made anew.
-    if not marks.read("log").surely_new:
+    has_log, has_state = (is_there(path / name, marks.read(name)) for name in ("log", "state"))
+    if has_log:
         with report.note():
             log = open_log(path / "log", marks, report.directory, readonly=True)
             try:
                 _inspect_log(report, log)
             finally:
                 log.close()
-    if not marks.read("state").surely_new:
+    if has_state:
         with report.note():
             state = open_state(path / "state", marks, (FORMAT_VERSION, report.directory), readonly=True)
             try:
                 _inspect_state(report, state, meta)
             finally:
                 state.close()
+    if has_state and not has_log:
+        report.problems.append("damaged data at log: it is empty, and it is made before the state, which is there")
 
 
 def _inspect_log(report: Report, log: LmdbLog) -> None:
@@ -241,7 +245,7 @@ def _inspect_log(report: Report, log: LmdbLog) -> None:
 
 
 def _inspect_partitions(path: Path, report: Report, marks: Marks) -> None:
-    if marks.read(NAME).surely_new:
+    if not is_there(path / NAME, marks.read(NAME)):
         return
     log = open_partition_log(path / NAME, marks, report.directory, readonly=True)
     try:

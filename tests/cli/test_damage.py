@@ -76,3 +76,23 @@ def test_inspect_reports_damage_and_ends_with_four(work: Path) -> None:
     assert "every digest matches" in sound.stdout
     assert damaged.returncode == 4
     assert "damaged data at state" in damaged.stdout
+
+
+def test_a_log_that_is_empty_beside_a_state_is_found_by_inspect_as_by_run(work: Path) -> None:
+    data = work / "holdfast-data" / "count"
+    for name in ("marks", "log/data.mdb"):
+        (data / name).write_bytes(bytes((data / name).stat().st_size))
+
+    looked = holdfast(work, "inspect", str(data))
+
+    assert looked.returncode == 4
+    assert "damaged data at log: it is empty" in looked.stdout
+    assert holdfast(work, "run", "app.py").returncode == 4
+
+
+def test_marks_that_are_empty_hide_nothing_from_inspect(work: Path) -> None:
+    data = work / "holdfast-data" / "count"
+    before = holdfast(work, "inspect", str(data)).stdout
+    (data / "marks").write_bytes(bytes((data / "marks").stat().st_size))
+
+    assert holdfast(work, "inspect", str(data)).stdout == before
