@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
-from tests.cli.command import holdfast, write
+from tests.cli.command import holdfast, last_line, running, wait_for, write
 from tests.cli.test_take_over import CLUSTER, COUNTER, run_for_a_while
 
 STEP = ".stateful(count, state=list)"
@@ -47,3 +48,21 @@ def test_a_step_keeps_its_state_through_renames_by_one_worker_and_a_cluster(tmp_
         found = holdfast(tmp_path, "query", name, str((len(lines) - 1) % 7), "--data", "d", "--as", "literal", "--json")
         assert found.returncode == 0, found.stderr
         assert len(json.loads(found.stdout)["state"]) == (counted - 1) // 7 + 1
+
+
+def test_a_renamed_step_is_asked_by_its_new_name_in_a_running_cluster(tmp_path: Path) -> None:
+    write(tmp_path, named("count"))
+    run_for_a_while(tmp_path, 4_000, *CLUSTER)
+    write(tmp_path, named("two", "count"))
+
+    with running(tmp_path, "run", "app.py", "--data", "d", *CLUSTER) as process:
+        wait_for(tmp_path / "output.jsonl", 8_000)
+        found = holdfast(tmp_path, "query", "two", "3", "--data", "d", "--as", "literal", "--json")
+        refused = holdfast(tmp_path, "query", "count", "3", "--data", "d", "--as", "literal")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+    assert found.returncode == 0, found.stderr
+    assert len(json.loads(found.stdout)["state"]) > 4_000 // len("[1000,143]\n") // 7
+    assert refused.returncode == 2
+    assert "count" in last_line(refused.stderr)
