@@ -29,7 +29,7 @@ demo: $(READY) ## word count over real text by a cluster that is killed on the w
 	$(BIN)/holdfast chaos examples/demo.py:app --workers 4 --backups 1 --scenario kills --kills $(KILLS) --seed $(SEED)
 
 test: check ## everything that must be green before a change goes in
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations 25
 
 test-nightly: check ## the same with the long campaigns
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "nightly or not nightly"
