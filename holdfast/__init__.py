@@ -71,6 +71,9 @@ _HOMES = {
 
 def main(app: Application) -> None:
     """Run the command line for this application, and end the process: `python app.py run`."""
+    from holdfast.cli import interpreter
+
+    interpreter.end_when_interrupted()
     from holdfast.cli import loading
     from holdfast.cli.main import main as command_line
 

@@ -20,7 +20,7 @@ from holdfast.core.errors import NonDeterminismError, ProcessingError, StoppedEr
 from holdfast.runtime.capture import capture
 from holdfast.runtime.cluster_setup import refuse_unfit
 from holdfast.runtime.coordinator_process import CoordinatorOptions, CoordinatorProcess
-from holdfast.runtime.fresh import delete_cluster
+from holdfast.runtime.fresh import start_anew
 from holdfast.runtime.leash import follow_leash
 from holdfast.runtime.notice import LINKS, LINKS_OF_START, Notice
 from holdfast.runtime.rehearsal import limits, rehearsal
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, app: Application) -> int:
     data: Path = arguments.data or Path("holdfast-data") / app.name
     reports: Reports = arguments.reports
     reports.introduce(app.name, "supervisor")
-    for note in delete_cluster(data, app.name) if arguments.fresh else []:
+    for note in start_anew(data, app) if arguments.fresh else []:
         reports(note)
     screen = ClusterScreen(app.name, data, reports)
     options = SupervisorOptions(

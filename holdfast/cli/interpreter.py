@@ -41,14 +41,28 @@ def end_when_interrupted() -> None:
         signal.signal(signal.SIGINT, _end_now)
 
 
-def raise_when_interrupted() -> None:
-    """Have a Ctrl-C raise KeyboardInterrupt again."""
+def raise_when_told_to_end() -> None:
+    """Have a Ctrl-C raise KeyboardInterrupt again, and a SIGTERM SystemExit: children and scratch folders are ended."""
     if signal.getsignal(signal.SIGINT) is _end_now:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _end_now(number: int, frame: object) -> NoReturn:
     os._exit(128 + number)
+
+
+def have_streams() -> None:
+    """Have a place for what is said where the process was started without stdout or stderr."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def begin() -> None:
@@ -85,13 +99,13 @@ def end(code: int) -> NoReturn:
     atexit._run_exitfuncs()
     try:
         _flush()
-    except BrokenPipeError:
+    except OSError:  # nobody reads it any more, or it is full
         pass
     os._exit(code)
 
 
 def _flush() -> None:
-    """Write out what was printed; a stream that was closed before the start is None."""
+    """Write out what was printed; a stream that was closed before the start may be None."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

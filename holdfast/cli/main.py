@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
 
     With `app` that application is meant and APP is not given: `python app.py run`.
     """
+    if argv is None:
+        interpreter.end_when_interrupted()
+        interpreter.have_streams()
     from holdfast.cli import options
     from holdfast.cli.reports import Heard, Reports
 
@@ -79,12 +82,14 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
 
 def _carry_out(arguments: argparse.Namespace, app: Application | None) -> int:
     try:
-        interpreter.raise_when_interrupted()
         interpreter.check()
-        if _is_worker(arguments):
+        command = _command(arguments.command)
+        if _is_worker(arguments):  # and hears signals by itself as soon as there is something to end cleanly
             interpreter.fix_hash_seed()
             interpreter.tune()
-        return _command(arguments.command)(arguments, app)
+        elif arguments.owns_process:
+            interpreter.raise_when_told_to_end()
+        return command(arguments, app)
     except BrokenPipeError:  # whoever read the report has gone
         interpreter.drop_stdout()
         return DEFECT

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from holdfast.cli.colour import Colour, paint
@@ -114,8 +115,9 @@ class Reports:
     def _write(text: str) -> None:
         # One call of write, so that lines of processes that share a file don't run into each other.
         if sys.stderr is not None:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            with suppress(OSError):  # nobody reads it any more, or it is full: no reason to end a run
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()
 
 
 def _level_of(line: str) -> Literal["info", "warning"]:

@@ -16,7 +16,7 @@ from holdfast.core.application import Application
 from holdfast.core.connector import is_live
 from holdfast.runtime.capture import capture
 from holdfast.runtime.engine_thread import Options
-from holdfast.runtime.fresh import delete
+from holdfast.runtime.fresh import start_anew
 from holdfast.runtime.main_task import MainTask
 from holdfast.runtime.metrics import serve
 from holdfast.runtime.rehearsal import rehearsal
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, given: Application | None) -> int:
     scratch: Path | None = arguments.capture
     if scratch is not None:
         capture(app, scratch / "engine")
-    notes = delete(data, app.name) if arguments.fresh else []
+    notes = start_anew(data, app) if arguments.fresh else []
     notes += [
         f"note: source {step.name!r} takes what an hf.Engine sends; nothing comes to it here"
         for step in app.sources

@@ -9,8 +9,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from holdfast.connectors.contract import as_source
+from holdfast.core.application import Application
 from holdfast.core.errors import DamagedError, DataDirectoryError, FormatError, UsageError
-from holdfast.runtime.ledger import Ledger
+from holdfast.runtime.ledger import Ledger, refuse_missing_folders
 from holdfast.storage.directory import DataDirectory
 from holdfast.storage.folder import DATA, DirectoryLock, refuse_foreign
 
@@ -31,6 +33,14 @@ _CONTENTS = (
     "format",
     "lock",
 )
+
+
+def start_anew(data: Path, app: Application) -> list[str]:
+    """Delete what an application has there, its outputs too, once it is sure that it can start; notes for the user."""
+    for step in app.sources:
+        as_source(step.source).partitions()
+    refuse_missing_folders([step for step in app.sinks if hasattr(step.sink, "paths")])
+    return delete_cluster(data, app.name)
 
 
 def delete(data: Path, application: str) -> list[str]:

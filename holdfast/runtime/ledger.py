@@ -40,6 +40,8 @@ class Ledger:
     states: dict[str, Any] = field(default_factory=dict)  # stateful step's name -> description of its state
     sinks: dict[str, int] = field(default_factory=dict)  # sink's name -> number of its partitions, 0 where it has none
     stored_names: dict[str, str] = field(default_factory=dict)  # stateful step's name -> that of its entities, for ever
+    files: dict[str, str] = field(default_factory=dict)  # path of an output -> name of the sink that writes it
+    gone: list[str] = field(default_factory=list)  # names of sinks that were taken out
 
     @classmethod
     def read(cls, state: State) -> Ledger | None:
@@ -52,7 +54,7 @@ class Ledger:
         sinks = fields.get("sinks", {})  # unknown to earlier versions, whose sinks had no partitions
         stored_names = fields.get("stored-names", {name: name for name in fields["states"]})  # unknown earlier, too
         own = fields["name"], partitions, fields["outputs"], fields["code"], fields["states"], sinks, stored_names
-        return cls(*own)
+        return cls(*own, files=fields.get("files", {}), gone=fields.get("gone", []))
 
     def put(self, state: State) -> None:
         """Make the record durable."""
@@ -64,6 +66,8 @@ class Ledger:
             "states": self.states,
             "sinks": self.sinks,
             "stored-names": self.stored_names,
+            "files": self.files,
+            "gone": self.gone,
         }
         state.put_meta(APPLICATION, fields)
 
@@ -111,6 +115,8 @@ def enter(
     ledger.code = digests
     ledger.stored_names = _stored_names(ledger, stateful)
     ledger.states = {step.name: describe(step) for step in stateful}
+    notes += _note_gone(ledger, sinks)
+    ledger.files |= {path: step.name for step in sinks for path in output_paths([step])}
     ledger.sinks |= {step.name: partitions_of_sink(step.sink) or 0 for step in sinks}
     ledger.outputs += _new_outputs(ledger, sinks, found)
     if repr(ledger) != before:
@@ -230,6 +236,12 @@ def _stored_names(ledger: Ledger, stateful: Sequence[Step]) -> dict[str, str]:
 
 def _check_sinks(ledger: Ledger, sinks: Sequence[Step]) -> None:
     for step in sinks:
+        if step.name in ledger.gone:
+            raise CodeChangedError(
+                f"the sink {step.name!r} was taken out at an earlier start, and what it would have been given since is "
+                "missing in its output: give it another name and another output, or start anew with --fresh"
+            )
+        _check_files(ledger, step)
         known, partitions = ledger.sinks.get(step.name), partitions_of_sink(step.sink) or 0
         if known is not None and known != partitions:
             raise CodeChangedError(
@@ -237,6 +249,28 @@ def _check_sinks(ledger: Ledger, sinks: Sequence[Step]) -> None:
                 f"its outputs by number; give it {f'partitions={known}' if known else 'one file'} again, "
                 "or start anew with --fresh"
             )
+
+
+def _check_files(ledger: Ledger, step: Step) -> None:
+    """A sink counts its outputs by its name: under another one it would begin again, in the middle of its file."""
+    for path in output_paths([step]):
+        owner = ledger.files.get(path, step.name)
+        if owner != step.name:
+            raise CodeChangedError(
+                f"the output file {path} holds what the sink {owner!r} has written, and the sink {step.name!r} is to "
+                f"write it now; name it name={owner!r} as before (sinks without names are called by their order), "
+                "give it another file, or start anew with --fresh"
+            )
+
+
+def _note_gone(ledger: Ledger, sinks: Sequence[Step]) -> list[str]:
+    """Write down which sinks were taken out: their outputs are not numbered on, so they can't come back."""
+    taken_out = sorted(set(ledger.sinks) - {step.name for step in sinks} - set(ledger.gone))
+    ledger.gone += taken_out
+    return [
+        f"note: the sink {name!r} was taken out; what it has written stays, and it can't come back under this name"
+        for name in taken_out
+    ]
 
 
 def _parts(partitions: int) -> str:

@@ -255,3 +255,14 @@ def test_a_state_that_is_no_value_is_told_before_anything_is_delivered(folder: P
     assert done.returncode == 3
     assert "step 'count', key " in last_line(done.stderr)
     assert not (folder / "output.jsonl").read_bytes()
+
+
+def test_fresh_deletes_nothing_where_the_new_start_would_be_refused(finished: Path) -> None:
+    before = (finished / "output.jsonl").read_bytes()
+    (finished / "input.txt").rename(finished / "away.txt")
+
+    for options in ((), ("--workers", "2")):
+        refused = holdfast(finished, "run", "app.py", "--fresh", *options)
+        assert refused.returncode == 2, refused.stderr
+        assert (finished / "output.jsonl").read_bytes() == before
+        assert (finished / "holdfast-data" / "count").is_dir()

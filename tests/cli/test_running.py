@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,18 @@ from typing import Any
 import pytest
 
 from holdfast import testing
-from tests.cli.command import COUNT, TICKER, counted, holdfast, last_line, running, wait_for, write, write_lines
+from tests.cli.command import (
+    COUNT,
+    TICKER,
+    counted,
+    environment,
+    holdfast,
+    last_line,
+    running,
+    wait_for,
+    write,
+    write_lines,
+)
 
 STDOUT = COUNT.replace('.sink(hf.sinks.JsonLines("output.jsonl"))', ".map(str).sink(hf.sinks.Stdout())")
 
@@ -256,3 +268,15 @@ def test_a_stop_within_an_epoch_of_several_rounds_keeps_the_time_before_it(tmp_p
     exec(STOPS.format(bad=10**9), found)
     expected = testing.run(found["app"], {"lines": [testing.At(int(line.split()[0]), line) for line in given]})
     assert (tmp_path / "output.txt").read_text().splitlines() == expected["out"]
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "2>&- >&-"])
+def test_a_run_that_can_say_nothing_does_its_work(where: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 50)
+
+    command = ["sh", "-c", f"exec {sys.executable} app.py run {where}"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment())
+
+    assert done.returncode == 0
+    assert (tmp_path / "output.jsonl").read_bytes() == counted(tmp_path)

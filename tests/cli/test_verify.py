@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import COUNT, TICKER, append, holdfast, last_line, write, write_lines
+from tests.cli.command import COUNT, SECONDS_MAX, TICKER, append, holdfast, last_line, running, write, write_lines
 
 CLOCK = COUNT.replace("return word, len(state)", "import time\n    return word, time.time_ns()")
 ADDRESS = COUNT.replace("return word, len(state)", "return word, id(state)")
@@ -160,3 +162,20 @@ def test_chaos_says_that_an_input_is_too_short(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "give it more input" in done.stdout or done.stdout.count(" s  kill ") == 3
     assert last_line(done.stdout) == "IDENTICAL"
+
+
+def test_sigterm_ends_a_verification_with_all_that_it_has_started(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_lines(tmp_path, 20_000)
+    with running(tmp_path, "verify", "app.py", HOLDFAST_PACE="100:200", TMPDIR=str(tmp_path)) as process:
+        deadline = time.monotonic() + SECONDS_MAX
+        while not list(tmp_path.glob("*/**/format")):
+            assert time.monotonic() < deadline
+        started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=SECONDS_MAX)
+
+    assert process.returncode == 143
+    assert started
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.py", "input.txt"]
