@@ -25,6 +25,12 @@ class FollowingReader(LineReader):
 
     def __init__(self, path: str, offset: FileOffset | None) -> None:
         super().__init__(path, offset)
+        if offset is not None and offset.position and self._pread(1, offset.position - 1) != b"\n":
+            super().close()
+            raise InputChangedError(
+                f"input {path!r} was read to its end, and its last line has no newline: what is appended can't be told "
+                "from that line. To follow it, let it end with a newline and start anew with --fresh"
+            )
         self._exhausted = False  # where it ended for a reader that does not follow, it goes on
         self._searched = 0  # bytes of the buffer that hold no end of the line that stands at `_start`
         self._closed = threading.Event()

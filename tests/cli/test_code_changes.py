@@ -158,3 +158,18 @@ def test_changes_of_state_are_followed_or_refused_with_a_diff(
         assert said in done.stderr
         write(tmp_path, mended)
         assert holdfast(tmp_path, "run", "app.py").returncode == 0
+
+
+def test_changed_code_is_refused_where_a_start_after_a_clean_stop_was_killed(tmp_path: Path) -> None:
+    follow = 'TextFile("input.txt", follow=True)'
+    write(tmp_path, COUNT.replace('TextFile("input.txt")', follow))
+    write_lines(tmp_path, 50)
+    assert holdfast(tmp_path, "run", "app.py", "--seconds", "0.5").returncode == 0
+    write_lines(tmp_path, 50, start=50)
+    assert holdfast(tmp_path, "run", "app.py", HOLDFAST_KILL=KILL).returncode < 0
+    write(tmp_path, OTHER_SPLIT.replace('TextFile("input.txt")', follow))
+
+    done = holdfast(tmp_path, "run", "app.py")
+
+    assert done.returncode == 4
+    assert "flat_map 'split'" in last_line(done.stderr)

@@ -251,3 +251,16 @@ def test_following_may_not_begin_while_there_is_work_to_be_done_again(tmp_path: 
 
     assert done.returncode == 4
     assert "the order of the steps" in last_line(done.stderr)
+
+
+def test_a_last_line_that_was_read_without_its_newline_can_not_be_followed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP.replace(", follow=True", ""))
+    (tmp_path / "input.txt").write_text("one\ntw")
+    assert holdfast(tmp_path, "run", "app.py").returncode == 0
+    (tmp_path / "app.py").write_text(APP)
+    append(tmp_path / "input.txt", "o\nthree\n")
+
+    done = holdfast(tmp_path, "run", "app.py")
+
+    assert done.returncode == 4
+    assert "its last line has no newline" in last_line(done.stderr)

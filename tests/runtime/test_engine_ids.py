@@ -145,3 +145,14 @@ def test_a_cancelled_caller_may_ask_again(tmp_path: Path) -> None:
                 assert await engine.ask("orders", Order("ann", 1), id=("p", number)) == [("ann", number + 1)]
 
     asyncio.run(main())
+
+
+def test_who_sent_again_since_is_not_the_first_whose_greatest_number_is_forgotten(tmp_path: Path) -> None:
+    app = hf.Application("counted")
+    app.source(hf.sources.Send(remembered=2), name="in").reply()
+    with hf.Engine(app, data=tmp_path / "data") as engine:
+        for producer, sequence in [("a", 1), ("b", 1), ("a", 2), ("c", 1), ("d", 1), ("e", 1)]:
+            engine.ask("in", f"{producer}{sequence}", id=(producer, sequence))
+
+        # Of a2, b1 and c1 two are remembered as the greatest of their producers: a2 came later than b1.
+        assert engine.ask("in", "another", id=("a", 2)) == ["a2"]
