@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast.cli import loading
+from holdfast.cli import interpreter, loading
 from holdfast.cli.cluster_screen import ClusterScreen
 from holdfast.cli.reports import Reports
 from holdfast.cli.scratch import RunOutcome
@@ -126,6 +126,8 @@ def worker(arguments: argparse.Namespace, given: Application | None) -> int:
         limits=limits(),
     )
     process = WorkerProcess(app, options)
+    if not arguments.leashed:
+        interpreter.end_when_told_to()  # as a crash: the others go on
     with _outcome(arguments, NonDeterminismError, name=NonDeterminismError.__name__):
         process.run()
     if process.restart:

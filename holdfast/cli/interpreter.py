@@ -41,6 +41,12 @@ def end_when_interrupted() -> None:
         signal.signal(signal.SIGINT, _end_now)
 
 
+def end_when_told_to() -> None:
+    """Have SIGINT and SIGTERM end the process at once, also where it was started with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_now)
+
+
 def raise_when_told_to_end() -> None:
     """Have a Ctrl-C raise KeyboardInterrupt again, and a SIGTERM SystemExit: children and scratch folders are ended."""
     if signal.getsignal(signal.SIGINT) is _end_now:

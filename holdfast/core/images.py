@@ -18,9 +18,11 @@ import msgpack
 
 from holdfast.core import keys
 from holdfast.core.columns import decode_column, encode_column
-from holdfast.core.entities import Rows
-from holdfast.core.errors import DamagedError
+from holdfast.core.entities import Rows, user_key
+from holdfast.core.errors import DamagedError, ValueTypeError
+from holdfast.core.failures import value_text
 from holdfast.core.types import TypeRegistry
+from holdfast.core.values import encode
 
 _INT_MAX = 2**63 - 1
 _TIMED = b"\xc1"  # msgpack never uses it
@@ -48,6 +50,25 @@ def pack(step: str, rows: Rows, registry: TypeRegistry) -> bytes:
         chunk[1], chunk[4] = _without_huge(rows.keys), _without_huge(rows.removed)
         packed = msgpack.packb(chunk, unicode_errors="surrogatepass")
     return packed
+
+
+def pack_entities(label: str, stored_name: str, rows: Rows, registry: TypeRegistry) -> bytes:
+    """A chunk of the entities of the step `label`. ValueTypeError, which names the key, where a state is not a value."""
+    try:
+        return pack(stored_name, rows, registry)
+    except ValueTypeError:
+        for key, state in zip(rows.keys, rows.states, strict=True):
+            check_state(label, key, state, registry)
+        raise
+
+
+def check_state(step: str, lookup: Any, state: Any, registry: TypeRegistry) -> None:
+    """ValueTypeError with the step and the key where a state is not a value."""
+    try:
+        encode(state, registry)
+    except ValueTypeError as error:
+        key = value_text(user_key(lookup, registry))
+        raise ValueTypeError(f"step {step!r}, key {key}: its state is not a value: {error}") from error
 
 
 def unpack(chunk: bytes, registry: TypeRegistry) -> Images:

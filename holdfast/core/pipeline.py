@@ -23,8 +23,9 @@ from holdfast.core.context import Context
 from holdfast.core.copying import ATOMS, copy_value
 from holdfast.core.emission import Copier
 from holdfast.core.entities import GONE, Book, user_key
-from holdfast.core.errors import ApplicationError, StoppedError, ValueTypeError
+from holdfast.core.errors import ApplicationError, StoppedError
 from holdfast.core.failures import TIMER_ORIGIN, Failure, Origin, Skipped, error_text, value_text
+from holdfast.core.images import check_state
 from holdfast.core.identity import Identity, MessageIdentity, TimerIdentity
 from holdfast.core.outlets import Outlet
 from holdfast.core.plan import SOURCES, Plan, Segment
@@ -34,7 +35,7 @@ from holdfast.core.segments import NotPlainError, SegmentWriter
 from holdfast.core.senders import REPEAT, Senders
 from holdfast.core.steps import Kind, Step
 from holdfast.core.turns import Part, Turn, greatest
-from holdfast.core.values import codec_of, encode
+from holdfast.core.values import codec_of
 
 CAREFUL_SLICES: Final = 64  # after a failure the sources' segments stay careful for so long, then try again
 
@@ -208,11 +209,7 @@ class Pipeline:
         entity = next((e for e in self.books[step.index].dirty if e.state is not GONE), None)
         if entity is None:
             return
-        try:
-            encode(entity.state, self.registry)
-        except ValueTypeError as error:
-            key = value_text(user_key(entity.key, self.registry))
-            raise ValueTypeError(f"step {step.name!r}, key {key}: its state is not a value: {error}") from error
+        check_state(step.name, entity.key, entity.state, self.registry)
         self.examined.add(step.index)
 
     def collect(self) -> None:

@@ -15,8 +15,8 @@ from itertools import chain, islice, repeat
 from typing import Final
 
 from holdfast.core.entities import Book, Entity, Rows
-from holdfast.core.errors import ApplicationError, ValueTypeError
-from holdfast.core.images import pack
+from holdfast.core.errors import ApplicationError
+from holdfast.core.images import pack, pack_entities
 from holdfast.core.types import TypeRegistry
 from holdfast.worker.apply import Apply
 from holdfast.worker.effects import CompleteCheckpoint, Effect, StageChunks, SyncSinks, TakeToken, TrimLog
@@ -172,10 +172,7 @@ class Checkpoints:
         return self._stage(chunks)
 
     def _pack(self, step: str, rows: Rows) -> bytes:
-        try:
-            return pack(step, rows, self.registry)
-        except ValueTypeError as error:
-            raise ValueTypeError(f"the state of step {self.books[step].step!r} is not a value: {error}") from error
+        return pack_entities(self.books[step].step, step, rows, self.registry)
 
     def _stage(self, chunks: list[bytes]) -> list[Effect]:
         assert self.writing is not None

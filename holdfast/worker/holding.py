@@ -16,8 +16,7 @@ from itertools import compress
 from typing import Any, Final
 
 from holdfast.core.entities import Book, Rows, Undo
-from holdfast.core.errors import ValueTypeError
-from holdfast.core.images import Images, pack, unpack
+from holdfast.core.images import Images, pack, pack_entities, unpack
 from holdfast.core.senders import SEND_STEP
 from holdfast.core.types import TypeRegistry
 from holdfast.recovery.generation import Formation, Holders
@@ -125,10 +124,7 @@ class Holding:
         return found
 
     def _pack(self, step: str, rows: Rows) -> bytes:
-        try:
-            return pack(step, rows, self.registry)
-        except ValueTypeError as error:
-            raise ValueTypeError(f"the state of step {self.books[step].step!r} is not a value: {error}") from error
+        return pack_entities(self.books[step].step, step, rows, self.registry)
 
     def _begin_interval(self, cut: int) -> None:
         interval = Interval(cut)

@@ -257,6 +257,17 @@ def test_a_state_that_is_no_value_is_told_before_anything_is_delivered(folder: P
     assert not (folder / "output.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2", "--backups", "1")], ids=["one worker", "cluster"])
+def test_a_state_that_is_no_value_later_is_told_with_its_key(workers: tuple[str, ...], folder: Path) -> None:
+    later = "state.append(split if word == 'w3' and len(state) == 5 else 0)"
+    write(folder, COUNT.replace("state.append(0)", later))
+
+    done = holdfast(folder, "run", "app.py", *workers)
+
+    assert done.returncode == 3
+    assert "step 'count', key 'w3': its state is not a value: value[5]" in done.stderr
+
+
 def test_fresh_deletes_nothing_where_the_new_start_would_be_refused(finished: Path) -> None:
     before = (finished / "output.jsonl").read_bytes()
     (finished / "input.txt").rename(finished / "away.txt")

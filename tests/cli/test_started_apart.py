@@ -65,12 +65,13 @@ def test_a_second_signal_ends_a_coordinator_that_waits_for_its_workers(tmp_path:
         assert coordinator.wait(timeout=SECONDS_MAX) == 130
 
 
-def test_a_signal_ends_one_worker_at_once_and_the_other_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_one_worker_at_once_and_the_other_goes_on(tmp_path: Path, number: int, code: int) -> None:
     ticks = tmp_path / "ticks.txt"
     with a_cluster(tmp_path) as (coordinator, worker, other):
-        worker.send_signal(signal.SIGINT)
-        code, said = ends(worker)
-        assert (code, "Traceback" in said) == (130, False)
+        worker.send_signal(number)
+        ended, said = ends(worker)
+        assert (ended, "Traceback" in said) == (code, False)
         wait_for(ticks, ticks.stat().st_size + 5_000)
         coordinator.send_signal(signal.SIGINT)
         assert [ends(process)[0] for process in (coordinator, other)] == [130, 0]

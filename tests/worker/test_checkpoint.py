@@ -143,5 +143,5 @@ def test_a_state_that_is_no_value_names_its_step() -> None:
     desk.book.entities[1].state.append(object())
 
     desk.begin(1)
-    with pytest.raises(ValueTypeError, match="the state of step 'step' is not a value"):
+    with pytest.raises(ValueTypeError, match=r"step 'step', key .*: its state is not a value"):
         desk.slice()
