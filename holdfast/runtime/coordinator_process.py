@@ -209,10 +209,10 @@ class CoordinatorProcess:
                 token = trio.lowlevel.current_trio_token()
                 look = partial(trio.from_thread.run_sync, self._status, trio_token=token)
                 options.report(serve(options.metrics, look))
-            options.on_listening(listening.address)
             self._handle(events.Started(now(), kept))
             if options.hears_signals:
                 await nursery.start(hear, self._stop_for)
+            options.on_listening(listening.address)  # who knows of it may already want its end
             nursery.start_soon(self._reception.run, listening)
             nursery.start_soon(self._tick)
             await self._ended.wait()
