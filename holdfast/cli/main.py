@@ -56,7 +56,6 @@ def main(argv: Sequence[str] | None = None, app: Application | None = None) -> i
     With `app` that application is meant and APP is not given: `python app.py run`.
     """
     if argv is None:
-        interpreter.end_when_interrupted()
         interpreter.have_streams()
     from holdfast.cli import options
     from holdfast.cli.reports import Heard, Reports

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 from holdfast.cli.reports import Reports
 from holdfast.core.application import Application
 from holdfast.runtime.engine_thread import EngineThread, Outcome
-from holdfast.runtime.notice import Notice
+from holdfast.runtime.notice import Notice, stopping
 from holdfast.worker.machine import Statistics
 
 CLEAR_LINE = "\r\x1b[K"
@@ -63,9 +62,7 @@ class Screen:
 
     def stopping(self, number: int) -> None:
         """Say that the first signal was heard."""
-        name = signal.Signals(number).name
-        line = f"{name}: ending cleanly, what was read is worked off; once more ends at once"
-        self._say(Notice(line, "stopping", signal=name))
+        self._say(stopping(number))
 
     def summary(self) -> None:
         """Say what was done."""

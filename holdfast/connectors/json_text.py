@@ -45,12 +45,10 @@ def json_line(value: object) -> bytes:
 
 def json_lines(values: list[Any]) -> bytes | None:
     """The JSON lines of many values at once; None unless all of them are plain and deeply immutable."""
-    inner: Iterable[Any] = chain.from_iterable(values) if _TUPLE.issuperset(map(type, values)) else values
-    if not _PLAIN.issuperset(map(type, inner)):
-        inner = list(chain.from_iterable(values)) if _TUPLE.issuperset(map(type, values)) else values
-        if not _PLAIN_OR_FLOAT.issuperset(map(type, inner)):
+    if not _PLAIN.issuperset(map(type, _items(values))):
+        if not _PLAIN_OR_FLOAT.issuperset(map(type, _items(values))):
             return None
-        if not _are_written_alike(inner):
+        if not _are_written_alike([item for item in _items(values) if type(item) is float and item != 0.0]):
             return _one_by_one(values)
     try:
         return _encoder.encode_lines(values)
@@ -64,10 +62,15 @@ def each_json_line(values: list[Any]) -> list[bytes] | None:
     return None if lines is None else lines.splitlines(keepends=True)
 
 
-def _are_written_alike(inner: list[Any]) -> bool:
-    """Whether no float among the values has an exponent, or is none of the numbers."""
+def _items(values: list[Any]) -> Iterable[Any]:
+    """What stands in a column of tuples, or of anything else."""
+    return chain.from_iterable(values) if _TUPLE.issuperset(map(type, values)) else values
+
+
+def _are_written_alike(floats: list[float]) -> bool:
+    """Whether all floats, none of them 0, are numbers that both write without an exponent."""
     # A NaN hides from min and max, but not from a sum; infinities show in either.
-    sizes = [abs(item) for item in inner if type(item) is float and item != 0.0]
+    sizes = list(map(abs, floats))
     return not sizes or (min(sizes) >= _FLOAT_MIN and max(sizes) < _FLOAT_END and isfinite(sum(sizes)))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from holdfast.recovery.config import Config
 from holdfast.recovery.coordinator import Coordinator, State
 from holdfast.recovery.description import describe, is_at_work
 from holdfast.recovery.events import Kept
+from holdfast.recovery.generation import Holders
 from holdfast.recovery.wire import pack_kept, unpack_kept
 from holdfast.runtime.clock import now
 from holdfast.runtime.cluster_setup import ClusterSetup
@@ -40,7 +40,7 @@ from holdfast.runtime.front_line import WHERE
 from holdfast.runtime.ledger import enter, refuse_outputs
 from holdfast.runtime.metrics import serve
 from holdfast.runtime.node_names import directory_names, named
-from holdfast.runtime.notice import Notice
+from holdfast.runtime.notice import Notice, stopping
 from holdfast.runtime.observations import Observations
 from holdfast.runtime.query import QUERY, Answer, Question, pack, unpack_answer, unpack_question
 from holdfast.runtime.signals import hear
@@ -221,9 +221,8 @@ class CoordinatorProcess:
 
     def _stop_for(self, number: int) -> None:
         self.signal = number
-        name = signal.Signals(number).name
-        line = f"{name}: the cluster ends cleanly, what was read is worked off; once more ends this process at once"
-        self._options.report(Notice(line, "stopping", signal=name))
+        how = "the cluster ends cleanly, what was read is worked off; once more ends this process at once"
+        self._options.report(stopping(number, how))
         self._handle(events.StopAsked(now()))
 
     async def _tick(self) -> None:
@@ -326,7 +325,7 @@ class CoordinatorProcess:
         """Which member takes what is sent to a source; empty while none does."""
         formation = self._machine.formation
         number = next((n for n, (name, _) in enumerate(self._partitions) if name == source), None)
-        holders = formation.layout.partition(number) if formation is not None and number is not None else None
+        holders = self._holders(number) if number is not None else None
         if formation is None or holders is None:
             return b""
         primary = holders.primary
@@ -360,11 +359,15 @@ class CoordinatorProcess:
             | {"sources": self._sources(), "sinks": self._sinks(), "totals": self._observations.totals()}
         )
 
-    def _sources(self) -> list[dict[str, Any]]:
+    def _holders(self, number: int) -> Holders | None:
+        """Who holds a source partition; None where nobody does yet."""
         formation = self._machine.formation
+        return formation.layout.partition(number) if formation is not None else None
+
+    def _sources(self) -> list[dict[str, Any]]:
         told = []
         for number, (source, name) in enumerate(self._partitions):
-            holders = formation.layout.partition(number) if formation is not None else None
+            holders = self._holders(number)
             told.append(
                 {
                     "source": source,

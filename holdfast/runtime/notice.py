@@ -6,6 +6,7 @@ it is, and the facts that the line is made of. How lines are shown is the comman
 
 from __future__ import annotations
 
+import signal
 from typing import Any, Final, Literal
 
 Level = Literal["info", "warning", "error"]
@@ -30,3 +31,9 @@ class Notice(str):
         notice = super().__new__(cls, line)
         notice.event, notice.level, notice.fields = event, level, fields
         return notice
+
+
+def stopping(number: int, how: str = "ending cleanly, what was read is worked off; once more ends at once") -> Notice:
+    """That this signal was heard, and what it leads to."""
+    name = signal.Signals(number).name
+    return Notice(f"{name}: {how}", "stopping", signal=name)

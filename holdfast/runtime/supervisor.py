@@ -28,7 +28,7 @@ from holdfast.runtime.coordinator_process import LAST_STATUS, LEAVE, STOP
 from holdfast.runtime.deaths import Deaths
 from holdfast.runtime.frozen import end_frozen
 from holdfast.runtime.leash import Farewell, Leash
-from holdfast.runtime.notice import Notice
+from holdfast.runtime.notice import Notice, stopping
 from holdfast.runtime.restarts import End, Restarts
 from holdfast.runtime.signals import hear
 from holdfast.runtime.take_over import take_over
@@ -211,8 +211,6 @@ class Supervisor:
                 # The coordinator ends when all workers have. One that was killed in that moment has forgotten what it
                 # had told them, and waits for them.
                 await trio.sleep(FINISHED_SECONDS)
-                if self._over.is_set():
-                    return
             if self._over.is_set():
                 return
             pause = await self._pause_after(child, code, trio.current_time() - started)
@@ -323,9 +321,7 @@ class Supervisor:
 
     def _stop_for(self, nursery: trio.Nursery, number: int) -> None:
         self.signal = number
-        name = signal.Signals(number).name
-        line = f"{name}: ending cleanly, what was read is worked off; once more ends at once"
-        self._options.report(Notice(line, "stopping", signal=name))
+        self._options.report(stopping(number))
         nursery.start_soon(self._stop)  # a second signal is heard meanwhile, also where nobody answers
 
     async def _stop_after(self, seconds: float) -> None:
